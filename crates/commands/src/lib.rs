@@ -1,0 +1,1 @@
+//! The command line: a client of the admin API; tables, diffs, progress.

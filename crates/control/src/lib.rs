@@ -1,0 +1,1 @@
+//! A change's way: check, diff, compile, propose, follow, publish; status, history, boot guard.

@@ -1,0 +1,1 @@
+//! A worker's life: accept, read, route, policies in order, forward, answer.

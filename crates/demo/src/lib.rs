@@ -1,0 +1,1 @@
+//! Three nodes and their sample services in one process.

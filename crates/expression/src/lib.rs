@@ -1,0 +1,1 @@
+//! Templates and expressions: compiled once, evaluated on borrowed inputs, bounded in cost.

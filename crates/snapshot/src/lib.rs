@@ -1,0 +1,1 @@
+//! The compiled configuration: router, routes with their policies, upstreams; whole, or errors.

@@ -1,0 +1,1 @@
+//! Targets: pools, balancing, name resolution, the door to hyper's client connections.
