@@ -2,13 +2,22 @@
 
 #![forbid(unsafe_code)]
 
+mod assembly;
+mod backoff;
+mod callee;
+mod caller;
 pub mod codec;
 mod error;
+mod frame;
+mod greeting;
 mod identity;
 mod link;
+mod outbox;
+mod porch;
 mod secret;
 mod status;
 mod timings;
+mod tls;
 
 use std::fmt;
 
