@@ -19,8 +19,6 @@ pub(crate) const SMALL: usize = 64 * 1024;
 /// What one connection may have under way in one direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Which connection this is.
-    pub(crate) lane: Lane,
     /// Calls at a time.
     pub(crate) calls: usize,
     /// Bytes of one message, and bytes of all messages above [`SMALL`] together.
@@ -48,6 +46,8 @@ pub(crate) enum Violation {
     Status,
     #[error("it sent a status in another node's name")]
     StatusOfAnother,
+    #[error("it has joined another cluster than this node's")]
+    OtherCluster,
 }
 
 /// A message under way.
@@ -77,7 +77,6 @@ impl Limits {
             Lane::Bulk => 64,
         };
         Self {
-            lane,
             calls,
             bytes: lane.max_message(),
         }

@@ -42,6 +42,11 @@ impl Backoff {
         }
     }
 
+    /// How many dials have failed in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// How long it is still too early to dial.
     pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
         self.until?.checked_duration_since(now).filter(|d| !d.is_zero())

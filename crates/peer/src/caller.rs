@@ -231,14 +231,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Lane;
     use crate::assembly::SMALL;
     use crate::callee::{self, Callee};
 
     const LIMITS: Limits = Limits {
-        lane: Lane::Bulk,
         calls: 4,
-        bytes: 3 * 1024 * 1024,
+        bytes: 5 * 1024 * 1024,
     };
 
     /// Both ends of a connection, with frames that go straight over.

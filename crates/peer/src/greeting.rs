@@ -70,11 +70,11 @@ pub(crate) enum Fault {
     Stranger,
     #[error("the other side's token is another one")]
     WrongToken,
-    #[error("the acceptor has no token")]
+    #[error("the node that was dialled has no cluster token")]
     NoToken,
     #[error("no version in common: it speaks {0} to {1}")]
     Version(u16, u16),
-    #[error("the acceptor has as many connections as it takes")]
+    #[error("the node that was dialled has as many connections as it takes")]
     Full,
 }
 

@@ -1,4 +1,33 @@
-//! The link between nodes: handshake, frames, channels, the status that all tell each other, and the codec.
+//! The link between nodes: how the members of a cluster talk to each other.
+//!
+//! Owns: the proof that both ends hold the cluster token, before anything else is read; frames and
+//! the fair sharing of a connection between messages; calls with their cancellation and patience;
+//! when an address is dialled again; the status that all nodes tell each other and when it was last
+//! heard; the [`codec`] of everything that is not for people.
+//!
+//! Must never know: Raft, documents, traffic. It carries bytes and identities. Whether a node may
+//! be a member is decided by those who use it; the link only keeps out who has not the token, who
+//! is of another cluster, and who bears the node's own name.
+//!
+//! ```text
+//!     A                                                     B
+//!   Link::call ──▶ line to B: control ═══════════════▶ guest: control ──▶ Serve
+//!   Link::tell ──▶              (TLS 1.3, frames)                     ──▶ heard()
+//!                  line to B: bulk    ═══════════════▶ guest: bulk    ──▶ Serve
+//!   Serve ◀── guests ◀═══════════════════════════════ lines to A ◀── Link::call
+//! ```
+//!
+//! Each node dials those whom it calls, so a pair has up to four connections: two lanes each way.
+//! Calls go from the side that dialled and answers come back.
+//!
+//! Protocols are pure and tested by value: `greeting` (the proof), `frame`, `outbox` (what is sent
+//! next), `assembly`, `caller` and `callee` (calls), `backoff`, `porch` (who may stand before the
+//! proof), `status`. Around them are shells with sockets and clocks: `tls`, `shake`, `wire`,
+//! `dialled`, `guest`, `line`, `host`, and [`Link`] on top.
+//!
+//! Bounds, so that no peer can exhaust a node: before the proof 64 connections of five seconds and
+//! 81 bytes each; after it per connection 256 calls (64 on bulk), 64 MiB of requests (256 MiB on
+//! bulk), one status, one window of 2 MiB per message under way; 1024 connections in all.
 
 #![forbid(unsafe_code)]
 
@@ -7,17 +36,25 @@ mod backoff;
 mod callee;
 mod caller;
 pub mod codec;
+mod dialled;
 mod error;
 mod frame;
 mod greeting;
+mod guest;
+mod host;
 mod identity;
+mod line;
 mod link;
+mod metrics;
 mod outbox;
 mod porch;
 mod secret;
+mod shake;
+mod shared;
 mod status;
 mod timings;
 mod tls;
+mod wire;
 
 use std::fmt;
 

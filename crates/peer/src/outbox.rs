@@ -58,12 +58,13 @@ struct Message {
 // === impl Outbox ===
 
 impl Outbox {
+    /// The higher number stands for the lower: whoever waits for a pong waits for at least theirs.
     pub(crate) fn ping(&mut self, number: u64) {
-        self.ping = Some(number);
+        self.ping = self.ping.max(Some(number));
     }
 
     pub(crate) fn pong(&mut self, number: u64) {
-        self.pong = Some(number);
+        self.pong = self.pong.max(Some(number));
     }
 
     pub(crate) fn cluster(&mut self, id: u128) {

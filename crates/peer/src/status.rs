@@ -90,8 +90,11 @@ struct Note {
 // === impl Status ===
 
 impl Status {
-    /// The same with its texts cut to what may be told.
+    /// The same with its texts cut to what may be told, and a load that equals itself.
     pub(crate) fn bounded(mut self) -> Self {
+        if self.load.is_nan() {
+            self.load = 0.0;
+        }
         if let Some(why) = &mut self.why_not_live {
             let mut end = why.len().min(WHY_LIMIT);
             while !why.is_char_boundary(end) {

@@ -16,7 +16,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::error::BindError;
 use crate::greeting::{Binding, EXPORTER};
@@ -83,8 +83,11 @@ impl Tls {
 }
 
 /// The keying material that only the two ends of this connection know.
-pub(crate) fn binding<Data>(connection: &rustls::ConnectionCommon<Data>) -> Result<Binding, rustls::Error> {
-    connection.export_keying_material([0; 32], EXPORTER, None)
+pub(crate) fn binding<IO>(stream: &TlsStream<IO>) -> Result<Binding, rustls::Error> {
+    match stream {
+        TlsStream::Client(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None),
+        TlsStream::Server(stream) => stream.get_ref().1.export_keying_material([0; 32], EXPORTER, None),
+    }
 }
 
 // === impl AnyCertificate ===
