@@ -286,13 +286,12 @@ mod tests {
             if let Some(call) = next.finished {
                 self.callee.sent(call);
             }
-            match self
+            let effect = self
                 .caller
                 .on_frame(next.frame, Instant::now(), &mut self.there)
-                .unwrap()
-            {
-                Effect::Ended(tag, answer) => assert!(self.ended.insert(tag, answer).is_none()),
-                _ => {}
+                .unwrap();
+            if let Effect::Ended(tag, answer) = effect {
+                assert!(self.ended.insert(tag, answer).is_none());
             }
             true
         }

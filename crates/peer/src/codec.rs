@@ -100,11 +100,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
     // The limit is a constant of the type and counts decoded sizes: a variable-length integer of
     // one byte counts as the sixteen of a u128. So each tier allows sixteen times its input.
-    let (value, used) = match rest.len() {
-        0..=TIER_1 => bounded::<T, { 16 * TIER_1 }>(rest),
-        ..=TIER_2 => bounded::<T, { 16 * TIER_2 }>(rest),
-        ..=TIER_3 => bounded::<T, { 16 * TIER_3 }>(rest),
-        _ => bounded::<T, { 16 * MAX_BYTES }>(rest),
+    let (value, used) = if rest.len() <= TIER_1 {
+        bounded::<T, { 16 * TIER_1 }>(rest)
+    } else if rest.len() <= TIER_2 {
+        bounded::<T, { 16 * TIER_2 }>(rest)
+    } else if rest.len() <= TIER_3 {
+        bounded::<T, { 16 * TIER_3 }>(rest)
+    } else {
+        bounded::<T, { 16 * MAX_BYTES }>(rest)
     }?;
     match rest.len() - used {
         0 => Ok(value),

@@ -87,9 +87,9 @@ pub enum CallError {
         /// Where it lives.
         address: String,
         /// Its cluster.
-        theirs: ClusterTag,
+        theirs: Box<ClusterTag>,
         /// Ours.
-        ours: ClusterTag,
+        ours: Box<ClusterTag>,
     },
     /// Another node than the expected one lives there.
     #[error(

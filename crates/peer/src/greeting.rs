@@ -96,6 +96,9 @@ pub(crate) struct Acceptor {
     lane: Lane,
 }
 
+/// Why a dialler was turned away, and what it is told, if anything.
+pub(crate) type Refusal = (Fault, Option<[u8; REPLY]>);
+
 /// What the proofs are made over.
 struct Transcript {
     key: hmac::Key,
@@ -108,7 +111,10 @@ pub(crate) enum Misfit {
     /// They are the same node.
     Oneself,
     /// They belong to different clusters.
-    Cluster { theirs: ClusterTag, ours: ClusterTag },
+    Cluster {
+        theirs: Box<ClusterTag>,
+        ours: Box<ClusterTag>,
+    },
     /// They bear one name and are two nodes.
     Name,
 }
@@ -139,8 +145,8 @@ pub(crate) fn fit(ours: &Identity, theirs: &Identity) -> Result<(), Misfit> {
     let (our_tag, their_tag) = (ours.tag(), theirs.tag());
     if !our_tag.agrees_with(&their_tag) {
         return Err(Misfit::Cluster {
-            theirs: their_tag,
-            ours: our_tag,
+            theirs: Box::new(their_tag),
+            ours: Box::new(our_tag),
         });
     }
     if ours.name == theirs.name {
@@ -212,7 +218,7 @@ impl Acceptor {
         binding: &Binding,
         key: Option<hmac::Key>,
         full: bool,
-    ) -> Result<(Self, [u8; REPLY]), (Fault, Option<[u8; REPLY]>)> {
+    ) -> Result<(Self, [u8; REPLY]), Refusal> {
         let Some((versions, lane, theirs)) = read_first(opening, MAGIC_OPENING) else {
             return Err((Fault::Stranger, None));
         };

@@ -25,8 +25,8 @@
 //! proof), `status`. Around them are shells with sockets and clocks: `tls`, `shake`, `wire`,
 //! `dialled`, `guest`, `line`, `host`, and [`Link`] on top.
 //!
-//! Bounds, so that no peer can exhaust a node: before the proof 64 connections of five seconds and
-//! 81 bytes each; after it per connection 256 calls (64 on bulk), 64 MiB of requests (256 MiB on
+//! Bounds, so that no peer can exhaust a node: before the proof 64 connections of five seconds and,
+//! behind TLS, 81 bytes each; after it per connection 256 calls (64 on bulk), 64 MiB of requests (256 MiB on
 //! bulk), one status, one window of 2 MiB per message under way; 1024 connections in all.
 
 #![forbid(unsafe_code)]

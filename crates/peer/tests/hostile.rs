@@ -72,8 +72,8 @@ async fn another_cluster_is_told_by_name_and_by_id() {
     for other in [&b, &c] {
         let expected = CallError::WrongCluster {
             address: other.local_addr().to_string(),
-            theirs: other.identity().tag(),
-            ours: a.identity().tag(),
+            theirs: Box::new(other.identity().tag()),
+            ours: Box::new(a.identity().tag()),
         };
         assert_eq!(call(&a, other).await, Err(expected));
         assert!(matches!(call(other, &a).await, Err(CallError::WrongCluster { .. })));
