@@ -1,0 +1,312 @@
+//! Every metric's name, kind, labels and help, in one place: documentation is made from it.
+
+/// What a metric counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises; its name ends in `_total`.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Observations in buckets, with their sum and count.
+    Histogram,
+}
+
+/// One metric as others see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// The name as scraped, `_total` included.
+    pub name: &'static str,
+    /// What it counts by.
+    pub kind: Kind,
+    /// The names of its labels, in the order in which they are written.
+    pub labels: &'static [&'static str],
+    /// One line for people, without a full stop (the encoder adds it).
+    pub help: &'static str,
+}
+
+impl Name {
+    /// The name to register by: the encoder adds `_total` to a counter itself.
+    #[must_use]
+    pub fn stem(&self) -> &'static str {
+        self.name.strip_suffix("_total").unwrap_or(self.name)
+    }
+}
+
+const fn name(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Name {
+    Name {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+// === Traffic ===
+
+/// Requests by the route that they matched.
+pub const SERVER_DURATION: Name = name(
+    "http_server_request_duration_seconds",
+    Histogram,
+    &[
+        "gateway",
+        "http_route",
+        "http_request_method",
+        "http_response_status_code",
+    ],
+    "Time from a request's head to the last byte of its answer",
+);
+/// Attempts by the upstream that they went to.
+pub const CLIENT_DURATION: Name = name(
+    "http_client_request_duration_seconds",
+    Histogram,
+    &["upstream", "http_response_status_code"],
+    "Time from sending a request to a target to the head of its answer",
+);
+/// Requests that the gateway answered itself.
+pub const REJECTED: Name = name(
+    "sluice_requests_rejected_total",
+    Counter,
+    &["code"],
+    "Requests that the gateway refused or failed itself, by problem code",
+);
+/// Connections of clients.
+pub const CONNECTIONS: Name = name(
+    "sluice_connections",
+    Gauge,
+    &["listener", "state"],
+    "Open client connections: active has a request on its way, idle waits for one",
+);
+/// Connections to targets.
+pub const UPSTREAM_CONNECTIONS: Name = name(
+    "sluice_upstream_connections",
+    Gauge,
+    &["upstream", "state"],
+    "Open connections to targets: active carries a request, idle waits in the pool",
+);
+/// Dead pooled connections that were replaced.
+pub const UPSTREAM_REPLACED: Name = name(
+    "sluice_upstream_replaced_total",
+    Counter,
+    &["upstream", "why"],
+    "Requests sent again on a fresh connection because the pooled one had died",
+);
+/// Interim answers of upstreams that were not passed on.
+pub const INTERIM_DROPPED: Name = name(
+    "sluice_interim_dropped_total",
+    Counter,
+    &[],
+    "Interim answers (1xx) of targets that were dropped",
+);
+/// Connections refused before a request was read.
+pub const CONNECTIONS_REFUSED: Name = name(
+    "sluice_connections_refused_total",
+    Counter,
+    &["why"],
+    "Client connections closed at once: limit (of the listener), address (of one client), error (accept failed)",
+);
+/// Connections that a busy worker gave to another.
+pub const CONNECTIONS_HANDED: Name = name(
+    "sluice_connections_handed_total",
+    Counter,
+    &[],
+    "Client connections handed to a less busy worker",
+);
+/// Panics that were survived.
+pub const PANICS: Name = name(
+    "sluice_panics_total",
+    Counter,
+    &["where"],
+    "Panics survived: request (answered 500), worker (its thread was started again), control",
+);
+
+// === Configuration ===
+
+/// The version that a majority has on disk.
+pub const COMMITTED_VERSION: Name = name(
+    "sluice_config_committed_version",
+    Gauge,
+    &[],
+    "The newest configuration version that this node knows to be committed",
+);
+/// The version by which this node serves.
+pub const LIVE_VERSION: Name = name(
+    "sluice_config_live_version",
+    Gauge,
+    &[],
+    "The configuration version by which every worker of this node serves",
+);
+/// From committed to live.
+pub const APPLY_SECONDS: Name = name(
+    "sluice_config_apply_seconds",
+    Histogram,
+    &[],
+    "Time from learning that a version is committed to serving by it on every worker",
+);
+/// Compiled versions in memory.
+pub const SNAPSHOTS_LIVE: Name = name(
+    "sluice_snapshots_live",
+    Gauge,
+    &[],
+    "Compiled configurations in memory",
+);
+/// How old the node's knowledge is.
+pub const CONFIG_AGE: Name = name(
+    "sluice_config_age_seconds",
+    Gauge,
+    &[],
+    "Time since this node last knew that its configuration was the cluster's",
+);
+
+// === Cluster ===
+
+/// Raft's term.
+pub const RAFT_TERM: Name = name("sluice_raft_term", Gauge, &[], "The Raft term");
+/// Whether this node leads.
+pub const RAFT_IS_LEADER: Name = name(
+    "sluice_raft_is_leader",
+    Gauge,
+    &[],
+    "1 where this node is the leader, else 0",
+);
+/// The end of the log.
+pub const RAFT_LAST_LOG_INDEX: Name = name(
+    "sluice_raft_last_log_index",
+    Gauge,
+    &[],
+    "Index of the last entry of this node's log",
+);
+/// What the state machine has taken.
+pub const RAFT_APPLIED_INDEX: Name = name(
+    "sluice_raft_applied_index",
+    Gauge,
+    &[],
+    "Index of the last entry that this node applied",
+);
+/// How often the leader changed.
+pub const RAFT_LEADER_CHANGES: Name = name(
+    "sluice_raft_leader_changes_total",
+    Counter,
+    &[],
+    "Changes of leader that this node saw",
+);
+/// How long the disk takes.
+pub const RAFT_FSYNC: Name = name(
+    "sluice_raft_fsync_seconds",
+    Histogram,
+    &[],
+    "Time of one synced write of the log",
+);
+/// Who is heard.
+pub const PEER_UP: Name = name(
+    "sluice_peer_up",
+    Gauge,
+    &["peer"],
+    "1 where the peer's status was heard lately, else 0",
+);
+
+// === Process ===
+
+/// The facts of the process, under the names that all Prometheus clients use.
+pub const PROCESS: [Name; 7] = [
+    name(
+        "process_cpu_seconds_total",
+        Counter,
+        &[],
+        "User and system CPU time spent",
+    ),
+    name(
+        "process_resident_memory_bytes",
+        Gauge,
+        &[],
+        "Resident memory size",
+    ),
+    name(
+        "process_virtual_memory_bytes",
+        Gauge,
+        &[],
+        "Virtual memory size",
+    ),
+    name("process_open_fds", Gauge, &[], "Open file descriptors"),
+    name(
+        "process_max_fds",
+        Gauge,
+        &[],
+        "Greatest number of open file descriptors",
+    ),
+    name("process_threads", Gauge, &[], "Operating system threads"),
+    name(
+        "process_start_time_seconds",
+        Gauge,
+        &[],
+        "Start time since the Unix epoch",
+    ),
+];
+
+/// Every metric, for documentation and tests.
+pub const ALL: &[&[Name]] = &[
+    &[
+        SERVER_DURATION,
+        CLIENT_DURATION,
+        REJECTED,
+        CONNECTIONS,
+        UPSTREAM_CONNECTIONS,
+        UPSTREAM_REPLACED,
+        INTERIM_DROPPED,
+        CONNECTIONS_REFUSED,
+        CONNECTIONS_HANDED,
+        PANICS,
+    ],
+    &[
+        COMMITTED_VERSION,
+        LIVE_VERSION,
+        APPLY_SECONDS,
+        SNAPSHOTS_LIVE,
+        CONFIG_AGE,
+    ],
+    &[
+        RAFT_TERM,
+        RAFT_IS_LEADER,
+        RAFT_LAST_LOG_INDEX,
+        RAFT_APPLIED_INDEX,
+        RAFT_LEADER_CHANGES,
+        RAFT_FSYNC,
+        PEER_UP,
+    ],
+    &PROCESS,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        let mut seen = BTreeSet::new();
+        for name in ALL.iter().copied().flatten() {
+            assert!(seen.insert(name.name), "{} twice", name.name);
+            assert!(
+                name.name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{}",
+                name.name
+            );
+            assert_eq!(
+                name.name.ends_with("_total"),
+                name.kind == Kind::Counter,
+                "{}",
+                name.name
+            );
+            assert!(!name.help.is_empty() && !name.help.ends_with('.'));
+        }
+    }
+}
