@@ -15,10 +15,8 @@ pub struct Count(AtomicU64);
 impl Count {
     /// Adds `n`. Only one thread may call this at a time; a second writer loses counts.
     pub fn add(&self, n: u64) {
-        self.0.store(
-            self.0.load(Ordering::Relaxed).wrapping_add(n),
-            Ordering::Relaxed,
-        );
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// The count so far.
@@ -35,10 +33,8 @@ pub struct Level(AtomicI64);
 impl Level {
     /// Adds `n`, which may be negative. Only one thread may call this at a time.
     pub fn add(&self, n: i64) {
-        self.0.store(
-            self.0.load(Ordering::Relaxed).wrapping_add(n),
-            Ordering::Relaxed,
-        );
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// The level now.
@@ -55,8 +51,8 @@ pub const BOUNDS: [f64; 16] = [
 ];
 
 const BOUNDS_MICROS: [u64; 16] = [
-    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000,
-    1_000_000, 2_500_000, 5_000_000, 7_500_000, 10_000_000,
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 2_500_000,
+    5_000_000, 7_500_000, 10_000_000,
 ];
 
 /// Durations in buckets, written by one thread: two stores an observation, 144 bytes.

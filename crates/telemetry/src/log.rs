@@ -59,9 +59,7 @@ pub enum LogError {
         why: String,
     },
     /// Another subscriber is the process's already.
-    #[error(
-        "a log subscriber is installed already in this process; install one, in main, and set others by thread"
-    )]
+    #[error("a log subscriber is installed already in this process; install one, in main, and set others by thread")]
     Installed,
 }
 
@@ -87,9 +85,7 @@ impl Log {
             why: why.to_string(),
         })?;
         let node = settings.node.clone();
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(writer);
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
         Ok(Self(match settings.form {
             Form::Text => Dispatch::new(
                 builder
@@ -147,12 +143,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         if let Some(node) = &self.node {
             write!(writer, "[{node}] ")?;
         }
@@ -170,18 +161,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let Some(node) = &self.node else {
             return self.line.format_event(context, writer, event);
         };
         let mut line = String::with_capacity(256);
-        self.line
-            .format_event(context, Writer::new(&mut line), event)?;
+        self.line.format_event(context, Writer::new(&mut line), event)?;
         match line.strip_prefix('{') {
             // Rust's escapes of a name's characters are JSON's too, a node's name being letters,
             // digits, dots and dashes.

@@ -32,12 +32,7 @@ impl Name {
     }
 }
 
-const fn name(
-    name: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Name {
+const fn name(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Name {
     Name {
         name,
         kind,
@@ -150,12 +145,7 @@ pub const APPLY_SECONDS: Name = name(
     "Time from learning that a version is committed to serving by it on every worker",
 );
 /// Compiled versions in memory.
-pub const SNAPSHOTS_LIVE: Name = name(
-    "sluice_snapshots_live",
-    Gauge,
-    &[],
-    "Compiled configurations in memory",
-);
+pub const SNAPSHOTS_LIVE: Name = name("sluice_snapshots_live", Gauge, &[], "Compiled configurations in memory");
 /// How old the node's knowledge is.
 pub const CONFIG_AGE: Name = name(
     "sluice_config_age_seconds",
@@ -221,18 +211,8 @@ pub const PROCESS: [Name; 7] = [
         &[],
         "User and system CPU time spent",
     ),
-    name(
-        "process_resident_memory_bytes",
-        Gauge,
-        &[],
-        "Resident memory size",
-    ),
-    name(
-        "process_virtual_memory_bytes",
-        Gauge,
-        &[],
-        "Virtual memory size",
-    ),
+    name("process_resident_memory_bytes", Gauge, &[], "Resident memory size"),
+    name("process_virtual_memory_bytes", Gauge, &[], "Virtual memory size"),
     name("process_open_fds", Gauge, &[], "Open file descriptors"),
     name(
         "process_max_fds",
@@ -294,9 +274,7 @@ mod tests {
         for name in ALL.iter().copied().flatten() {
             assert!(seen.insert(name.name), "{} twice", name.name);
             assert!(
-                name.name
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                name.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
                 "{}",
                 name.name
             );

@@ -28,21 +28,11 @@ impl Collector for Process {
             match name.kind {
                 Kind::Counter => {
                     let metric = ConstCounter::new(value);
-                    metric.encode(encoder.encode_descriptor(
-                        name.stem(),
-                        name.help,
-                        None,
-                        metric.metric_type(),
-                    )?)?;
+                    metric.encode(encoder.encode_descriptor(name.stem(), name.help, None, metric.metric_type())?)?;
                 }
                 Kind::Gauge | Kind::Histogram => {
                     let metric = ConstGauge::new(value);
-                    metric.encode(encoder.encode_descriptor(
-                        name.stem(),
-                        name.help,
-                        None,
-                        metric.metric_type(),
-                    )?)?;
+                    metric.encode(encoder.encode_descriptor(name.stem(), name.help, None, metric.metric_type())?)?;
                 }
             }
         }
@@ -127,10 +117,7 @@ mod tests {
     fn a_command_name_with_brackets_does_not_shift_the_fields() {
         let stat = "1 (a ) b) S 1 1 1 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 9 0 777 1 1";
         assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(
-            after_name(stat).and_then(|mut fields| fields.nth(19)),
-            Some("777")
-        );
+        assert_eq!(after_name(stat).and_then(|mut fields| fields.nth(19)), Some("777"));
     }
 
     #[test]

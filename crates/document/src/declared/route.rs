@@ -1,6 +1,6 @@
 //! A route: what to match and what to do.
 
-use super::{Duration, Retry, Size};
+use super::{Retry, Size};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
