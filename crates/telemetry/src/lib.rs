@@ -2,7 +2,7 @@
 //!
 //! Owns: the name, kind, labels and help of every metric ([`names`]); the registry of one node
 //! ([`Metrics`]); cells that one thread writes and a scrape reads ([`cells`]); the facts of the
-//! process ([`process`](crate::process)); the form of log lines ([`log`]).
+//! process (`process`); the form of log lines ([`log`]).
 //!
 //! Must never know: what a request, a document or a cluster is. Whoever counts registers here and
 //! keeps its own cells. Nothing here is global: each node of a process holds a [`Metrics`] of its
