@@ -112,7 +112,10 @@ impl<S> Io<S> {
 
     fn wait_or_give_up<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.stall.poll_stalled(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, Stalled(self.limits.write_stall))))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            Stalled(self.limits.write_stall),
+        )))
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -213,7 +216,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
 
 impl<S: fmt::Debug> fmt::Debug for Io<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Io").field("stream", &self.stream).field("shared", &self.shared).finish_non_exhaustive()
+        f.debug_struct("Io")
+            .field("stream", &self.stream)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
     }
 }
 

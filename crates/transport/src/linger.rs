@@ -24,7 +24,11 @@ pub(crate) struct Linger {
 impl Linger {
     /// Reads at most `bytes` within `time`.
     pub(crate) fn new(bytes: u64, time: Duration) -> Self {
-        Self { left: bytes, timer: Box::pin(sleep(time)), buffer: vec![0; CHUNK].into_boxed_slice() }
+        Self {
+            left: bytes,
+            timer: Box::pin(sleep(time)),
+            buffer: vec![0; CHUNK].into_boxed_slice(),
+        }
     }
 
     /// Ready when the peer is done too, or a bound is reached, or the connection broke: in each

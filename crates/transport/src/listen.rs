@@ -74,7 +74,9 @@ pub fn listen(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, L
     (0..sockets)
         .map(|_| {
             let socket = open(chosen, true)?;
-            socket.listen(BACKLOG).map_err(|source| told(address, "listen", source))?;
+            socket
+                .listen(BACKLOG)
+                .map_err(|source| told(address, "listen", source))?;
             Ok(socket.into())
         })
         .collect()
@@ -82,7 +84,8 @@ pub fn listen(address: SocketAddr, sockets: usize) -> Result<Vec<TcpListener>, L
 
 fn open(address: SocketAddr, shared: bool) -> Result<Socket, ListenError> {
     let told = |doing| move |source| told(address, doing, source);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(told("socket"))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(told("socket"))?;
     socket.set_reuse_address(true).map_err(told("SO_REUSEADDR"))?;
     if shared {
         socket.set_reuse_port(true).map_err(told("SO_REUSEPORT"))?;
@@ -98,7 +101,9 @@ fn open(address: SocketAddr, shared: bool) -> Result<Socket, ListenError> {
 }
 
 fn chosen(socket: &Socket, address: SocketAddr) -> Result<SocketAddr, ListenError> {
-    let local = socket.local_addr().map_err(|source| told(address, "getsockname", source))?;
+    let local = socket
+        .local_addr()
+        .map_err(|source| told(address, "getsockname", source))?;
     Ok(local.as_socket().unwrap_or(address))
 }
 

@@ -21,7 +21,11 @@ pub(crate) struct Stall {
 
 impl Stall {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit, since: None, timer: None }
+        Self {
+            limit,
+            since: None,
+            timer: None,
+        }
     }
 
     /// The peer took something.
