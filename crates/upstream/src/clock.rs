@@ -17,14 +17,14 @@ pub(crate) struct Clock {
     upload: Option<(u64, Instant)>,
 }
 
-/// What a request's body is doing.
+/// What the writing of a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sending {
-    /// There is none, or all of it is with hyper.
+    /// Nothing: all of it is written.
     Done,
-    /// The client is waited for; that is not the target's fault.
+    /// The client, for more of its body; that is not the target's fault.
     Client,
-    /// The target is waited for, with a count that rises with what it takes.
+    /// The target, with a count of what it took so far.
     Target(u64),
 }
 

@@ -5,7 +5,7 @@ use crate::attempts::{Attempts, Replaced};
 use crate::balance::{Balancer, Stays};
 use crate::body::Body;
 use crate::clock::{Clock, Sending};
-use crate::connection::{Failure, Fault, Incoming, Live};
+use crate::connection::{Failure, Fault, Incoming, Live, Writing};
 use crate::error::{BodyError, SendError, SendErrorKind, Which};
 use crate::meters::{Entry, Gauged, State};
 use crate::request::prepare;
@@ -84,7 +84,8 @@ impl Group {
             });
         }
         let weights: Vec<u16> = spec.targets.iter().map(|target| target.weight).collect();
-        let turns = before.map(|before| before.balancer.borrow());
+        // One that serves a single request begins anywhere, or all its like would begin alike.
+        let turns = before.filter(|_| !detached).map(|before| before.balancer.borrow());
         let balancer = Balancer::new(
             spec.balance,
             &weights,
@@ -222,8 +223,8 @@ impl Exchange<'_> {
         self.attempts.tries += 1;
         let (clock, source) = (&mut self.clock, &self.source);
         let result = live
-            .exchange(request, record, |timer, cx| {
-                match clock.waiting(source.sending(), Instant::now) {
+            .exchange(request, record, |timer, cx, writing, sent| {
+                match clock.waiting(source.sending(writing, sent), Instant::now) {
                     Some((at, which)) => timer.poll_until(cx, at).map(|()| which),
                     None => Poll::Pending,
                 }
@@ -354,12 +355,12 @@ impl Source {
         }
     }
 
-    fn sending(&self) -> Sending {
-        match self {
-            Self::Stream(shared) if shared.done() => Sending::Done,
-            Self::Stream(shared) if shared.waiting() => Sending::Client,
-            Self::Stream(shared) => Sending::Target(shared.moved()),
-            Self::Empty | Self::Full(_) => Sending::Done,
+    /// Who is waited for.
+    fn sending(&self, writing: Writing, sent: u64) -> Sending {
+        match (writing, self) {
+            (Writing::Blocked, _) => Sending::Target(sent),
+            (Writing::Free, Self::Stream(shared)) if !shared.done() => Sending::Client,
+            (Writing::Free | Writing::Broken, _) => Sending::Done,
         }
     }
 

@@ -178,16 +178,20 @@ impl TargetSpec {
             return Err(superfluous("a query or fragment"));
         }
         let host = authority.host();
+        // `http` hands over a port that is no number, or none, as if there were none at all.
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => 80,
+            Some(port) => port
+                .strip_prefix(':')
+                .and_then(|port| port.parse().ok())
+                .filter(|port| *port != 0)
+                .ok_or_else(not_a_url)?,
+            None => return Err(not_a_url()),
+        };
         let host = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host);
-        // `http` reads `a:` as a host without a port.
-        let port = match authority.port() {
-            Some(port) => Some(port.as_u16()).filter(|port| *port != 0).ok_or_else(not_a_url)?,
-            None if authority.as_str().ends_with(':') => return Err(not_a_url()),
-            None => 80,
-        };
         if host.is_empty() {
             return Err(not_a_url());
         }

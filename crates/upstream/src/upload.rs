@@ -28,8 +28,7 @@ pub struct Upload {
 pub(crate) struct Shared {
     source: RefCell<Body>,
     kept: RefCell<Kept>,
-    moved: Cell<u64>,
-    waiting: Cell<bool>,
+    touched: Cell<bool>,
     done: Cell<bool>,
     stopped: Cell<bool>,
     failed: RefCell<Option<BodyError>>,
@@ -63,8 +62,7 @@ impl Shared {
         Rc::new(Self {
             source: RefCell::new(source),
             kept: RefCell::new(kept),
-            moved: Cell::new(0),
-            waiting: Cell::new(false),
+            touched: Cell::new(false),
             done: Cell::new(false),
             stopped: Cell::new(false),
             failed: RefCell::new(None),
@@ -75,7 +73,7 @@ impl Shared {
     pub(crate) fn read(self: &Rc<Self>) -> Option<Upload> {
         let possible = match *self.kept.borrow() {
             Kept::On { .. } => true,
-            Kept::Off => self.moved.get() == 0 && !self.done.get(),
+            Kept::Off => !self.touched.get(),
             Kept::Over => false,
         };
         let sound = self.failed.borrow().is_none() && !self.stopped.get();
@@ -84,16 +82,6 @@ impl Shared {
             at: 0,
             ended: false,
         })
-    }
-
-    /// A count that rises whenever something was taken from the client.
-    pub(crate) fn moved(&self) -> u64 {
-        self.moved.get()
-    }
-
-    /// Whether it is the client that is waited for, not the target.
-    pub(crate) fn waiting(&self) -> bool {
-        self.waiting.get()
     }
 
     /// Whether the client sent all of it.
@@ -168,11 +156,9 @@ impl Upload {
             self.ended = true;
             return Poll::Ready(shared.kept_trailers().map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        shared.waiting.set(true);
         let mut source = shared.source.borrow_mut();
         let frame = ready!(Pin::new(&mut *source).poll_frame(cx));
-        shared.waiting.set(false);
-        shared.moved.set(shared.moved.get() + 1);
+        shared.touched.set(true);
         match &frame {
             Some(Ok(frame)) => {
                 shared.keep(frame);

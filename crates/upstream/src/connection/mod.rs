@@ -30,6 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+pub(crate) use tap::Writing;
 use tap::{Tap, Wire};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -102,7 +103,8 @@ impl Live {
     }
 
     /// Sends `request` and waits for the head of its answer. `expired` is asked whenever there is
-    /// nothing to do but to wait; its `E` ends the wait.
+    /// nothing to do but to wait, and told how the writing goes and how much was written; its `E`
+    /// ends the wait.
     ///
     /// With `record`, the head can be had back from [`Live::rewind`] if this fails.
     ///
@@ -111,7 +113,7 @@ impl Live {
         &mut self,
         request: Request<Body>,
         record: bool,
-        mut expired: impl FnMut(&mut Timer, &mut Context<'_>) -> Poll<E>,
+        mut expired: impl FnMut(&mut Timer, &mut Context<'_>, Writing, u64) -> Poll<E>,
     ) -> Result<Response<Incoming>, Result<Failure, E>> {
         self.wire.begin(record);
         let mut answer = pin!(self.sender.try_send_request(request));
@@ -121,7 +123,7 @@ impl Live {
             }
             // The relay's waker, since a timer outlives the exchange and the task that waits now.
             let mut inner = Context::from_waker(&self.waker);
-            expired(&mut self.timer, &mut inner).map(Err)
+            expired(&mut self.timer, &mut inner, self.wire.writing(), self.wire.sent()).map(Err)
         })
         .await;
         match result {
@@ -146,20 +148,31 @@ impl Live {
         self.relay.drive(cx.waker());
         self.relay.enter();
         let mut inner = Context::from_waker(&self.waker);
+        let mut again = true;
         for _ in 0..ROUNDS {
             if let Poll::Ready(found) = look(&mut inner) {
                 self.relay.leave();
                 return Poll::Ready(found);
             }
-            let Some(connection) = &mut self.connection else { break };
-            if Pin::new(connection).poll(&mut inner).is_ready() {
+            let Some(connection) = &mut self.connection else {
+                again = false;
+                break;
+            };
+            let over = Pin::new(connection).poll(&mut inner).is_ready();
+            if over {
                 // What it still had to say lies with whom `look` asks.
                 self.connection = None;
-            } else if !self.relay.noted() {
+            }
+            again = over || self.relay.noted();
+            if !again {
                 break;
             }
         }
         self.relay.leave_to_wait();
+        if again {
+            // Others first; the note that asked for this was taken above.
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 

@@ -162,6 +162,7 @@ mod tests {
         let (relay, waker, woken) = driven();
         for _ in 0..2_000 {
             let before = woken.0.load(Ordering::SeqCst);
+            relay.drive(&Waker::from(Arc::clone(&woken)));
             relay.enter();
             let other = std::thread::scope(|scope| {
                 let waker = waker.clone();

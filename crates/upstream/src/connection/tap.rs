@@ -29,9 +29,21 @@ pub(super) struct Wire {
     interim: Cell<Interim>,
     interims: Cell<u32>,
     probe: Cell<bool>,
-    broken: Cell<bool>,
+    writing: Cell<Writing>,
     record: Cell<bool>,
     recorded: RefCell<Vec<u8>>,
+}
+
+/// How the last write went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// The kernel took all that there was.
+    #[default]
+    Free,
+    /// The target does not read as fast as there is something to write.
+    Blocked,
+    /// The target takes nothing more; the read side will tell why.
+    Broken,
 }
 
 // === impl Tap ===
@@ -55,13 +67,18 @@ impl Tap {
         match result {
             Poll::Ready(Ok(n)) => {
                 self.wire.sent.set(self.wire.sent.get() + n as u64);
+                self.wire.writing.set(Writing::Free);
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(Err(error)) if is_gone(error.kind()) => {
-                self.wire.broken.set(true);
+                self.wire.writing.set(Writing::Broken);
                 Poll::Pending
             }
-            other => other,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                self.wire.writing.set(Writing::Blocked);
+                Poll::Pending
+            }
         }
     }
 }
@@ -98,7 +115,7 @@ impl AsyncRead for Tap {
 impl AsyncWrite for Tap {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.wire.broken.get() {
+        if this.wire.writing.get() == Writing::Broken {
             return Poll::Pending;
         }
         this.wire.record(buf);
@@ -112,7 +129,7 @@ impl AsyncWrite for Tap {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.wire.broken.get() {
+        if this.wire.writing.get() == Writing::Broken {
             return Poll::Pending;
         }
         // hyper puts the head into a slice of its own, before those of the body.
@@ -129,7 +146,7 @@ impl AsyncWrite for Tap {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.wire.broken.get() {
+        if this.wire.writing.get() == Writing::Broken {
             return Poll::Pending;
         }
         Pin::new(&mut this.io).poll_flush(cx)
@@ -167,6 +184,10 @@ impl Wire {
 
     pub(super) fn sent(&self) -> u64 {
         self.sent.get()
+    }
+
+    pub(super) fn writing(&self) -> Writing {
+        self.writing.get()
     }
 
     pub(super) fn interims(&self) -> u32 {
