@@ -193,16 +193,16 @@ impl Exchange<'_> {
             *request.body_mut() = self.source.read().unwrap_or_default();
             match self.attempt(&mut live, request, true).await? {
                 Ok(response) => return Ok((live, response)),
-                Err(failure) => match self.again(&mut live, failure) {
-                    Ok((why, again)) => {
-                        self.attempts.replaced = Some(why);
-                        self.attempts.reused = false;
-                        self.target.entry.replaced(why);
-                        self.clock.attempt(Instant::now());
-                        request = again;
-                    }
-                    Err(failure) => return Err(self.failed(&live, failure.fault)),
-                },
+                Err(mut failure) => {
+                    let Some((why, again)) = self.again(&live, &mut failure) else {
+                        return Err(self.failed(&live, failure.fault));
+                    };
+                    self.attempts.replaced = Some(why);
+                    self.attempts.reused = false;
+                    self.target.entry.replaced(why);
+                    self.clock.attempt(Instant::now());
+                    request = again;
+                }
             }
         } else {
             *request.body_mut() = self.source.read().unwrap_or_default();
@@ -241,21 +241,21 @@ impl Exchange<'_> {
     /// The request once more, if a kept connection failed it in a way that allows for that: it was
     /// never written, so it was not acted on; or it may be repeated (RFC 9110 §9.2.2) and no byte
     /// of an answer came (RFC 9112 §9.3.1).
-    fn again(&self, live: &mut Live, mut failure: Failure) -> Result<(Replaced, Request<Body>), Failure> {
+    fn again(&self, live: &Live, failure: &mut Failure) -> Option<(Replaced, Request<Body>)> {
         if let Some(request) = failure.returned.take() {
-            return Ok((Replaced::Unsent, request));
+            return Some((Replaced::Unsent, request));
+        }
+        if live.received() > 0 {
+            return None;
         }
         let why = match failure.fault {
-            _ if live.received() > 0 => return Err(failure),
             Fault::Closed(_) | Fault::Reset(_) if live.sent() == 0 => Replaced::Unsent,
             Fault::Closed(_) if self.idempotent => Replaced::Closed,
             Fault::Reset(_) if self.idempotent => Replaced::Reset,
-            _ => return Err(failure),
+            _ => return None,
         };
-        let (Some(head), Some(body)) = (live.rewind(), self.source.read()) else {
-            return Err(failure);
-        };
-        Ok((why, head.map(|()| body)))
+        let (head, body) = (live.rewind()?, self.source.read()?);
+        Some((why, head.map(|()| body)))
     }
 
     async fn connect(&mut self) -> Result<Box<Live>, SendError> {

@@ -14,7 +14,10 @@ const STATUSES: usize = 32;
 /// The cells of all workers of a node. Clones share. Locked at a reconcile and a scrape, never for
 /// a request.
 #[derive(Clone, Debug, Default)]
-pub struct Meters(Arc<Mutex<BTreeMap<Arc<str>, Vec<Arc<Cells>>>>>);
+pub struct Meters(Arc<Mutex<BTreeMap<Arc<str>, OfWorkers>>>);
+
+/// One upstream's cells, one for each worker that knows it.
+type OfWorkers = Vec<Arc<Cells>>;
 
 /// What one upstream counted on all workers together.
 #[derive(Clone, Debug, Default)]

@@ -14,6 +14,10 @@ const PROBE_AFTER: Duration = Duration::from_millis(5);
 /// Last in, first out: the fewest connections carry the load, and the others age at the bottom.
 #[derive(Default)]
 pub(crate) struct Pool {
+    #[allow(
+        clippy::vec_box,
+        reason = "a connection is large and moves for every request; its pointer is not"
+    )]
     idle: RefCell<Vec<Box<Live>>>,
     /// The fewest that were idle at once since the last sweep: so many were of no use meanwhile.
     low: Cell<usize>,

@@ -587,15 +587,15 @@ fn once_an_answer_has_begun_the_try_s_time_out_does_not_cut_it() {
                 tokio::time::sleep(20 * MS).await;
                 conn.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n").await;
                 for _ in 0..10 {
-                    tokio::time::sleep(20 * MS).await;
+                    tokio::time::sleep(50 * MS).await;
                     conn.say("x").await;
                 }
             }
         })
         .await;
         let mut rig = Rig::to(&backend);
-        rig.timeouts.attempt = Some(100 * MS);
-        rig.timeouts.first_byte = 100 * MS;
+        rig.timeouts.attempt = Some(300 * MS);
+        rig.timeouts.first_byte = 300 * MS;
         for _ in 0..2 {
             assert_eq!(rig.get("/").await.text(), "xxxxxxxxxx");
         }
@@ -608,8 +608,8 @@ fn a_long_upload_does_not_use_up_the_time_for_the_head() {
     on_worker(async {
         let backend = mirror().await;
         let mut rig = Rig::to(&backend);
-        rig.timeouts.first_byte = 60 * MS;
-        rig.timeouts.attempt = Some(60 * MS);
+        rig.timeouts.first_byte = 200 * MS;
+        rig.timeouts.attempt = Some(200 * MS);
         struct Slow(u32, Option<std::pin::Pin<Box<tokio::time::Sleep>>>);
         impl http_body::Body for Slow {
             type Data = Bytes;
@@ -629,7 +629,7 @@ fn a_long_upload_does_not_use_up_the_time_for_the_head() {
                 std::task::Poll::Ready(Some(Ok(http_body::Frame::data("x".into()))))
             }
         }
-        let slow = Body::boxed(Slow(10, None));
+        let slow = Body::boxed(Slow(25, None));
         let answer = rig
             .send(request("POST", "/", slow))
             .await
