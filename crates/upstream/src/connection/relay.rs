@@ -39,7 +39,7 @@ impl Relay {
     }
 
     pub(crate) fn enter(&self) {
-        self.state.store(INSIDE, Ordering::SeqCst);
+        self.state.store(INSIDE, Ordering::Release);
     }
 
     /// Whether something happened since `enter` or the last call.
@@ -56,7 +56,7 @@ impl Relay {
 
     /// Leaves with a result: the driver comes again by itself, and looks then.
     pub(crate) fn leave(&self) {
-        self.state.store(QUIET, Ordering::SeqCst);
+        self.state.store(QUIET, Ordering::Release);
     }
 
     /// Leaves for the pool: whether something happened stays known.
@@ -70,7 +70,7 @@ impl Relay {
 
     /// Whether something happened since the last driver left.
     pub(crate) fn stirred(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == STIRRED
+        self.state.load(Ordering::Acquire) == STIRRED
     }
 }
 

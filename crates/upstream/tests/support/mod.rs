@@ -390,3 +390,38 @@ impl http_body::Body for Pieces {
         }
     }
 }
+
+pub fn pieces(pieces: &[&'static str]) -> Vec<Result<Bytes, BodyError>> {
+    pieces
+        .iter()
+        .map(|piece| Ok(Bytes::from_static(piece.as_bytes())))
+        .collect()
+}
+
+/// Answers each request with what it got, head and body, as it was framed.
+pub async fn mirror() -> Backend {
+    Backend::new(|mut conn| async move {
+        while let Some(got) = conn.request().await {
+            let body = String::from_utf8_lossy(&got.body).into_owned();
+            conn.say(ok(&format!("{}{body}", got.head))).await;
+        }
+    })
+    .await
+}
+
+/// Answers the first request with fixed bytes and keeps the connection; further ones by `next`.
+pub async fn saying(answer: impl AsRef<[u8]> + Clone + 'static) -> Backend {
+    Backend::new(move |mut conn| {
+        let answer = answer.clone();
+        async move {
+            while let Some(got) = conn.request().await {
+                if got.line().contains("/next") {
+                    conn.say(ok("next")).await;
+                } else {
+                    conn.say(&answer).await;
+                }
+            }
+        }
+    })
+    .await
+}
