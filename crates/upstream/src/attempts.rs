@@ -1,0 +1,57 @@
+//! What happened between a request and its answer, for the exchange record.
+
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Filled by [`Upstreams::send`](crate::Upstreams::send), whatever its result; one for a request.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// Told by the caller: the request's path was stripped to nothing, so the target's base path
+    /// stands alone, without the slash that `http::Uri` cannot be without.
+    pub bare_path: bool,
+    /// The URL of the target that was tried last.
+    pub target: Option<Arc<str>>,
+    /// How often a request was put on a connection, or a connection for it failed.
+    pub tries: u32,
+    /// Whether the last try went over a kept connection.
+    pub reused: bool,
+    /// Why a kept connection was replaced by a fresh one, if one was.
+    pub replaced: Option<Replaced>,
+    /// Answers of 1xx that were dropped before the head.
+    pub interim: u32,
+    /// When [`send`](crate::Upstreams::send) began.
+    pub started: Option<Instant>,
+    /// When a fresh connection stood; none where a kept one was used.
+    pub connected: Option<Instant>,
+    /// When the head of the answer was there.
+    pub head: Option<Instant>,
+}
+
+/// Why a kept connection was replaced by a fresh one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Replaced {
+    /// It was found dead before any byte of the request left.
+    Unsent,
+    /// The target closed it without a byte of answer, and the request may be repeated.
+    Closed,
+    /// The target reset it without a byte of answer, and the request may be repeated.
+    Reset,
+}
+
+// === impl Replaced ===
+
+impl Replaced {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Unsent, Self::Closed, Self::Reset];
+
+    /// The label `why` of `sluice_upstream_replaced_total`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsent => "unsent",
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+        }
+    }
+}
