@@ -1,1 +1,22 @@
-//! RFC 9110 rules on messages: path, host, hop-by-hop fields, forwarding fields, problem details. No I/O.
+//! The rules of HTTP on single messages: what a path, a host, a query and a hop are, which fields belong to whom, and
+//! how a refusal is told.
+//!
+//! ```text
+//!   request  ──►  host::Host        whom it is for
+//!                 path::Path        one normalised path, for match and upstream alike
+//!                 hop               fields that end at this hop go
+//!                 forwarded         who is behind it, by whom we trust; our own fields are written
+//!   pattern  ──►  what a route's `path` says
+//!   problem  ──►  the codes of our own answers and their JSON
+//! ```
+//!
+//! Owns nothing that lives longer than a message. It must never know a socket, a clock, a source of randomness, a
+//! configuration, or which crate carries the message: it takes text, header maps and addresses, and gives values back.
+
+#![forbid(unsafe_code)]
+
+pub mod host;
+pub mod path;
+pub mod pattern;
+pub mod percent;
+pub mod problem;
