@@ -1,0 +1,76 @@
+//! What the cluster agrees on, and what a command does to it. Pure: no clock, no disk, no Raft.
+//!
+//! The history keeps, of each version, what every changed part was before and after. So any version
+//! in reach is the head walked back, and no full copy need be kept or written: of ten thousand
+//! parts one is a stall of the disk, where the walk costs only what was changed since.
+
+mod history;
+
+use std::sync::Arc;
+
+pub use history::{HistoryEntry, HistoryLimits};
+use serde::{Deserialize, Serialize};
+
+/// A part as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its text.
+    pub value: Arc<str>,
+    /// The version that changed it last: its ETag.
+    pub version: u64,
+}
+
+/// Where the state stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The newest version; 0 in a new cluster.
+    pub version: u64,
+    /// The version that is to be live on all nodes.
+    pub active: u64,
+    /// A version that is live on trial, over `active`.
+    pub trial: Option<Trial>,
+    /// The feature level that the cluster was raised to; 1 in a new cluster.
+    pub level: u32,
+    /// The last entry of the log that was applied.
+    pub applied: u64,
+    /// When the newest version was proposed, by its leader's clock, in ms since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// A version that is live on some nodes, or until a deadline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Which one.
+    pub version: u64,
+    /// On these nodes alone, by name; `None`: on all.
+    pub on: Option<Vec<String>>,
+    /// When [`Head::active`] is to be made live everywhere again, unless confirmed: milliseconds
+    /// since the Unix epoch by the leader's clock. The leader proposes it.
+    pub confirm_by_ms: Option<u64>,
+}
+
+// === impl Head ===
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            active: 0,
+            trial: None,
+            level: 1,
+            applied: 0,
+            at_ms: 0,
+        }
+    }
+}
+
+impl Head {
+    /// The version that the node of this name is to serve.
+    #[must_use]
+    pub fn live_on(&self, name: &str) -> u64 {
+        match &self.trial {
+            Some(trial) if trial.on.as_ref().is_none_or(|on| on.iter().any(|n| n == name)) => trial.version,
+            _ => self.active,
+        }
+    }
+}
