@@ -1,1 +1,35 @@
 //! The compiled configuration: router, routes with their policies, upstreams; whole, or errors.
+//!
+//! Owns: the form in which a version of the configuration is served ([`Snapshot`], [`Gateway`], [`Route`]), the way from
+//! changed parts to the next snapshot, the choice of a route for a request,
+//! and the hand-over of snapshots to the workers ([`Published`], [`Front`]).
+//!
+//! Must never know: connections, bodies, how an answer is written, Raft, the admin API, files.
+//!
+//! ```text
+//!   changed parts ─▶ compile_changes(previous) ─▶ Snapshot ─▶ Published ──┬─▶ Front of worker 0 ─▶ gateway ─▶ route
+//!                        │ shares what did not change                     ├─▶ Front of worker 1
+//!                        └─▶ or every fault, with its part                └─▶ live: what all have taken
+//! ```
+//!
+//! A snapshot never changes. The next one shares with it all that is equal: upstreams, gateways, and the nodes of the
+//! routing tree that no changed route touches.
+
+#![forbid(unsafe_code)]
+#![expect(dead_code, reason = "what fills the compiled types is a change of its own")]
+
+mod gateway;
+mod label;
+mod methods;
+mod persistent;
+mod published;
+mod retire;
+mod route;
+mod snapshot;
+
+pub use gateway::{Answer, Gateway, Lookup, Params};
+pub use label::Label;
+pub use methods::{Allow, Methods};
+pub use published::{Front, Live, Published, Serial};
+pub use route::{Action, Route};
+pub use snapshot::Snapshot;
