@@ -30,7 +30,10 @@ impl Block {
                 continue;
             }
             if let Ok(lease) = TcpListener::bind((Ipv4Addr::new(127, a, b, 254), LEASE_PORT)) {
-                return Self { lease: Arc::new(lease), octets: [a, b] };
+                return Self {
+                    lease: Arc::new(lease),
+                    octets: [a, b],
+                };
             }
         }
         panic!("no free block of loopback addresses: are thousands of tests running?");

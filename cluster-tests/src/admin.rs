@@ -29,7 +29,10 @@ pub struct Written {
 impl Admin {
     /// A client that shows this token.
     pub fn new(at: SocketAddr, token: &str) -> Self {
-        Self { at, token: token.to_owned() }
+        Self {
+            at,
+            token: token.to_owned(),
+        }
     }
 
     /// Where it calls.
@@ -60,7 +63,11 @@ impl Admin {
 
     /// The document, as JSON.
     pub async fn document(&self) -> Value {
-        self.get("/v1/config").await.expect("the admin API answers").expect(200).json()
+        self.get("/v1/config")
+            .await
+            .expect("the admin API answers")
+            .expect(200)
+            .json()
     }
 
     /// The version that the node has committed; 0 where it is asked too early.
@@ -85,12 +92,18 @@ impl Admin {
     /// No answer.
     pub async fn put_part(&self, part: &str, yaml: &str, query: &str) -> Result<Answer, CallError> {
         let call = self.call(Method::PUT, &format!("/v1/config{part}{query}"));
-        call.header("content-type", "application/yaml").body(yaml.to_owned()).send().await
+        call.header("content-type", "application/yaml")
+            .body(yaml.to_owned())
+            .send()
+            .await
     }
 
     /// Makes the configuration this document and waits until all healthy nodes serve by it.
     pub async fn apply(&self, document: &str) -> Written {
-        let answer = self.put(document, "?wait=all&timeout=20s").await.expect("the admin API answers");
+        let answer = self
+            .put(document, "?wait=all&timeout=20s")
+            .await
+            .expect("the admin API answers");
         let written = Written::of(&answer.expect(200));
         assert!(written.pending.is_empty(), "not live everywhere: {written:?}");
         written
@@ -133,7 +146,11 @@ impl Admin {
 
     /// The versions of the history, newest first.
     pub async fn history(&self) -> Vec<Value> {
-        let answer = self.get("/v1/config/history?limit=1000").await.expect("the admin API answers").expect(200);
+        let answer = self
+            .get("/v1/config/history?limit=1000")
+            .await
+            .expect("the admin API answers")
+            .expect(200);
         answer.json()["versions"].as_array().cloned().unwrap_or_default()
     }
 
@@ -142,14 +159,24 @@ impl Admin {
     /// # Errors
     /// No answer.
     pub async fn post(&self, target: &str) -> Result<Answer, CallError> {
-        self.call(Method::POST, target).bound(Duration::from_secs(60)).send().await
+        self.call(Method::POST, target)
+            .bound(Duration::from_secs(60))
+            .send()
+            .await
     }
 
     /// A sample of /metrics: the sum over all series of a name whose labels hold all of these texts.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = self.get("/metrics").await.expect("the metrics answer").expect(200).text();
+        let text = self
+            .get("/metrics")
+            .await
+            .expect("the metrics answer")
+            .expect(200)
+            .text();
         text.lines()
-            .filter(|line| line.split(['{', ' ']).next() == Some(name) && labels.iter().all(|label| line.contains(label)))
+            .filter(|line| {
+                line.split(['{', ' ']).next() == Some(name) && labels.iter().all(|label| line.contains(label))
+            })
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }
@@ -163,7 +190,9 @@ impl Written {
             list.as_array().into_iter().flatten().filter_map(pick).collect()
         };
         Self {
-            version: told["version"].as_u64().unwrap_or_else(|| panic!("no version in {told}")),
+            version: told["version"]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no version in {told}")),
             changed: texts(&told["changed"], &|part| part.as_str().map(str::to_owned)),
             live: texts(&told["live"], &|name| name.as_str().map(str::to_owned)),
             pending: texts(&told["pending"], &|node| node["name"].as_str().map(str::to_owned)),

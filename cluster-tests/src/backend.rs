@@ -64,7 +64,9 @@ impl Backend {
         F: Fn(Wire, Journal, usize) -> Fut + Send + 'static,
         Fut: Future<Output = io::Result<()>> + Send + 'static,
     {
-        let listener = TcpListener::bind(at).await.unwrap_or_else(|error| panic!("no service at {at}: {error}"));
+        let listener = TcpListener::bind(at)
+            .await
+            .unwrap_or_else(|error| panic!("no service at {at}: {error}"));
         let address = listener.local_addr().expect("a bound listener has an address");
         let journal = Journal::default();
         let serving = tokio::spawn({
@@ -86,7 +88,11 @@ impl Backend {
                 }
             }
         });
-        Self { address, journal, serving }
+        Self {
+            address,
+            journal,
+            serving,
+        }
     }
 
     /// Where it listens.
@@ -129,7 +135,10 @@ impl Journal {
 
     /// How many requests had this line's beginning, as `POST /charge`.
     pub fn count_of(&self, beginning: &str) -> usize {
-        self.requests().iter().filter(|head| head.line.starts_with(beginning)).count()
+        self.requests()
+            .iter()
+            .filter(|head| head.line.starts_with(beginning))
+            .count()
     }
 
     /// Conversations that ended in anything but the gateway's going away between two requests.
@@ -146,7 +155,11 @@ impl Journal {
     fn note_broken(&self, connection: usize, error: &io::Error) {
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
         if !matches!(error.kind(), BrokenPipe | ConnectionReset) {
-            self.0.broken.lock().expect("no holder panics").push(format!("connection {connection}: {error}"));
+            self.0
+                .broken
+                .lock()
+                .expect("no holder panics")
+                .push(format!("connection {connection}: {error}"));
         }
     }
 }
@@ -155,12 +168,18 @@ impl Journal {
 async fn echo(mut wire: Wire, journal: Journal, name: String) -> io::Result<()> {
     while let Some(head) = wire.head().await? {
         journal.note(&head);
-        if head.field("expect").is_some_and(|expect| expect.eq_ignore_ascii_case("100-continue")) {
+        if head
+            .field("expect")
+            .is_some_and(|expect| expect.eq_ignore_ascii_case("100-continue"))
+        {
             wire.send("HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         let (body, trailers) = wire.body_and_trailers(&head).await?;
         wire.send(answer_of(&name, &head, &body, &trailers)).await?;
-        if head.field("connection").is_some_and(|connection| connection.eq_ignore_ascii_case("close")) {
+        if head
+            .field("connection")
+            .is_some_and(|connection| connection.eq_ignore_ascii_case("close"))
+        {
             return wire.finish().await;
         }
     }
@@ -179,7 +198,10 @@ pub fn answer_of(name: &str, head: &Head, body: &[u8], trailers: &[(String, Stri
         "trailers": trailers,
     })
     .to_string();
-    let fields = format!("content-type: application/json\r\nx-backend: {name}\r\ncontent-length: {}\r\n", told.len());
+    let fields = format!(
+        "content-type: application/json\r\nx-backend: {name}\r\ncontent-length: {}\r\n",
+        told.len()
+    );
     let content = if head.method() == "HEAD" { "" } else { &told };
     format!("HTTP/1.1 200 OK\r\n{fields}\r\n{content}").into_bytes()
 }
@@ -198,12 +220,19 @@ mod tests {
     async fn the_echo_tells_what_it_got_and_counts() {
         let world = World::new();
         let echo = world.echo("a").await;
-        let answer = Call::post(echo.address(), "/x?y=1", "hello").header("x-one", "1").answer().await.expect(200);
+        let answer = Call::post(echo.address(), "/x?y=1", "hello")
+            .header("x-one", "1")
+            .answer()
+            .await
+            .expect(200);
         let told = answer.json();
         assert_eq!(told["target"], "/x?y=1");
         assert_eq!(told["length"], 5);
         assert_eq!(told["sha256"], digest(b"hello"));
-        assert_eq!((echo.journal().count_of("POST /x"), echo.journal().connections()), (1, 1));
+        assert_eq!(
+            (echo.journal().count_of("POST /x"), echo.journal().connections()),
+            (1, 1)
+        );
     }
 
     #[tokio::test]

@@ -41,7 +41,11 @@ impl Balancer {
             start = start.env(&format!("SLUICE_N{}", place + 1), traffic.to_string());
             start = start.env(&format!("SLUICE_N{}_ADMIN", place + 1), admin.to_string());
         }
-        Self { address, statistics, _process: start.start().expect("haproxy starts") }
+        Self {
+            address,
+            statistics,
+            _process: start.start().expect("haproxy starts"),
+        }
     }
 
     /// Where clients call.
@@ -59,9 +63,15 @@ impl Balancer {
     }
 
     async fn state(&self, node: &str) -> Result<String, String> {
-        let answer = Call::get(self.statistics, "/;csv").send().await.map_err(|error| error.to_string())?;
+        let answer = Call::get(self.statistics, "/;csv")
+            .send()
+            .await
+            .map_err(|error| error.to_string())?;
         let text = answer.text();
-        let line = text.lines().find(|line| line.split(',').nth(1) == Some(node)).ok_or("not in the table")?;
+        let line = text
+            .lines()
+            .find(|line| line.split(',').nth(1) == Some(node))
+            .ok_or("not in the table")?;
         Ok(line.split(',').nth(17).unwrap_or("").to_owned())
     }
 }
@@ -85,7 +95,10 @@ mod tests {
         for n in 1..=3 {
             pretenders.push(pretended(&world, n, &format!("n{n}")).await);
         }
-        let addresses: Vec<_> = pretenders.iter().map(|(http, admin)| (http.address(), admin.address())).collect();
+        let addresses: Vec<_> = pretenders
+            .iter()
+            .map(|(http, admin)| (http.address(), admin.address()))
+            .collect();
         let balancer = Balancer::start_on(&world, &addresses);
         for n in ["n1", "n2", "n3"] {
             balancer.sees(n, "UP").await;

@@ -120,7 +120,9 @@ impl Call {
     /// No connection, a broken exchange, or too long a wait.
     pub async fn send(self) -> Result<Answer, CallError> {
         let (to, bound) = (self.to, self.bound);
-        tokio::time::timeout(bound, self.exchange()).await.unwrap_or(Err(CallError::TooLong { to, bound }))
+        tokio::time::timeout(bound, self.exchange())
+            .await
+            .unwrap_or(Err(CallError::TooLong { to, bound }))
     }
 
     /// [`Call::send`], for a test in which there must be an answer.
@@ -133,11 +135,16 @@ impl Call {
     }
 
     async fn exchange(self) -> Result<Answer, CallError> {
-        let stream = connect(self.to, self.from).await.map_err(|why| CallError::Connect { to: self.to, why })?;
+        let stream = connect(self.to, self.from)
+            .await
+            .map_err(|why| CallError::Connect { to: self.to, why })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let answer = async {
-            let mut request = Request::builder().method(self.method).uri(&self.target).body(Full::new(self.body))?;
+            let mut request = Request::builder()
+                .method(self.method)
+                .uri(&self.target)
+                .body(Full::new(self.body))?;
             let own_host = http::HeaderValue::from_str(&self.to.to_string()).map_err(http::Error::from)?;
             *request.headers_mut() = self.headers;
             request.headers_mut().entry(http::header::HOST).or_insert(own_host);
@@ -158,12 +165,20 @@ impl Answer {
         let (head, body) = response.into_parts();
         let collected = body.collect().await?;
         let trailers = collected.trailers().cloned();
-        Ok(Self { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers })
+        Ok(Self {
+            status: head.status,
+            headers: head.headers,
+            body: collected.to_bytes(),
+            trailers,
+        })
     }
 
     /// A field's value as text; empty where it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
     }
 
     /// The body as text.

@@ -25,7 +25,10 @@ pub struct Plan {
 impl Cluster {
     /// A plan of `size` first voters; a size of 1 is a cluster of one.
     pub fn of(size: u8) -> Plan {
-        Plan { size, ..Plan::default() }
+        Plan {
+            size,
+            ..Plan::default()
+        }
     }
 
     /// Three nodes, formed and ready.
@@ -111,14 +114,21 @@ impl Cluster {
             let first = told.first().cloned().flatten().ok_or("none is known")?;
             let number = self.number(&first).ok_or("a stranger")?;
             let agreed = told.iter().all(|name| name.as_ref() == Some(&first)) && among.contains(&number);
-            if agreed { Ok(number) } else { Err(format!("they tell {told:?}")) }
+            if agreed {
+                Ok(number)
+            } else {
+                Err(format!("they tell {told:?}"))
+            }
         })
         .await
     }
 
     /// The number of the node of this name.
     pub fn number(&self, name: &str) -> Option<usize> {
-        self.nodes.iter().position(|node| node.name() == name).map(|place| place + 1)
+        self.nodes
+            .iter()
+            .position(|node| node.name() == name)
+            .map(|place| place + 1)
     }
 
     /// Applies a document through node 1 and waits until all serve by it.
@@ -138,7 +148,11 @@ impl Cluster {
         let admin = self.admin(n);
         crate::eventually(what, || async {
             let cluster = admin.cluster().await?;
-            if holds(&cluster) { Ok(cluster) } else { Err(cluster.to_string()) }
+            if holds(&cluster) {
+                Ok(cluster)
+            } else {
+                Err(cluster.to_string())
+            }
         })
         .await
     }
@@ -147,7 +161,10 @@ impl Cluster {
     pub async fn voters(&self, n: usize, names: &[&str]) {
         let mut wanted: Vec<&str> = names.to_vec();
         wanted.sort_unstable();
-        self.seen_by(n, &format!("{wanted:?} to be the voters"), |cluster| voters_of(cluster) == wanted).await;
+        self.seen_by(n, &format!("{wanted:?} to be the voters"), |cluster| {
+            voters_of(cluster) == wanted
+        })
+        .await;
     }
 }
 
@@ -157,7 +174,11 @@ pub async fn node_live(node: &Node, version: u64) {
     crate::eventually(&format!("{} to serve by version {version}", node.name()), || async {
         let cluster = admin.cluster().await?;
         let own = member(&cluster, node.name()).ok_or_else(|| format!("not in {cluster}"))?;
-        if own["live"].as_u64() >= Some(version) { Ok(()) } else { Err(own.to_string()) }
+        if own["live"].as_u64() >= Some(version) {
+            Ok(())
+        } else {
+            Err(own.to_string())
+        }
     })
     .await;
 }
@@ -165,8 +186,11 @@ pub async fn node_live(node: &Node, version: u64) {
 /// The names of the voters in an answer of `/v1/cluster`, sorted.
 pub fn voters_of(cluster: &Value) -> Vec<&str> {
     let nodes = cluster["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut names: Vec<&str> =
-        nodes.iter().filter(|node| node["role"] == "voter").filter_map(|node| node["name"].as_str()).collect();
+    let mut names: Vec<&str> = nodes
+        .iter()
+        .filter(|node| node["role"] == "voter")
+        .filter_map(|node| node["name"].as_str())
+        .collect();
     names.sort_unstable();
     names
 }
@@ -210,7 +234,10 @@ impl Plan {
             node.flags.extend(self.flags.iter().cloned());
             node.environment.extend(self.environment.iter().cloned());
         }
-        Cluster { nodes: settings.into_iter().map(|node| Node::new(world, node)).collect(), relays }
+        Cluster {
+            nodes: settings.into_iter().map(|node| Node::new(world, node)).collect(),
+            relays,
+        }
     }
 
     /// Starts all of it and waits until every node is ready.

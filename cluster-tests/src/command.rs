@@ -41,7 +41,8 @@ impl Command {
 
     /// Aims it at a node's admin API, with the operator's token.
     pub fn at(self, admin: SocketAddr) -> Self {
-        self.env("SLUICE_ADMIN", &format!("http://{admin}")).env("SLUICE_ADMIN_TOKEN", ADMIN_TOKEN)
+        self.env("SLUICE_ADMIN", &format!("http://{admin}"))
+            .env("SLUICE_ADMIN_TOKEN", ADMIN_TOKEN)
     }
 
     /// Shows the cluster token too.
@@ -59,8 +60,16 @@ impl Command {
     pub async fn run(self) -> Done {
         let line = format!("sluice {}", self.arguments.join(" "));
         let mut command = std::process::Command::new(program::sluice());
-        command.args(&self.arguments).current_dir(&self.directory).stdin(Stdio::null());
-        for name in ["SLUICE_ADMIN", "SLUICE_ADMIN_TOKEN", "SLUICE_CLUSTER_TOKEN", "SLUICE_DATA"] {
+        command
+            .args(&self.arguments)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null());
+        for name in [
+            "SLUICE_ADMIN",
+            "SLUICE_ADMIN_TOKEN",
+            "SLUICE_CLUSTER_TOKEN",
+            "SLUICE_DATA",
+        ] {
             command.env_remove(name);
         }
         command.envs(self.environment);
@@ -83,7 +92,10 @@ impl Command {
         for (name, value) in &self.environment {
             start = start.env(name, value);
         }
-        start.directory(self.directory).start().expect("the sluice binary starts")
+        start
+            .directory(self.directory)
+            .start()
+            .expect("the sluice binary starts")
     }
 }
 

@@ -49,7 +49,11 @@ pub fn one_mark(answer: &crate::Answer) -> Result<(), String> {
     let out = answer.header("x-mark").to_owned();
     let told: serde_json::Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
     let fields = told["headers"].as_array().ok_or("no headers in the echo")?;
-    let went_in = fields.iter().find(|field| field[0].as_str().is_some_and(|name| name.eq_ignore_ascii_case("x-mark")));
+    let went_in = fields.iter().find(|field| {
+        field[0]
+            .as_str()
+            .is_some_and(|name| name.eq_ignore_ascii_case("x-mark"))
+    });
     match went_in.and_then(|field| field[1].as_str()) {
         Some(mark) if mark == out => Ok(()),
         mark => Err(format!("mixed: the service got {mark:?}, the client {out:?}")),
@@ -112,7 +116,12 @@ pub fn examples() -> Vec<(String, String)> {
     let entries = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut found: Vec<(String, String)> = entries
         .flatten()
-        .filter(|entry| entry.path().extension().is_some_and(|e| ["yaml", "json", "toml"].iter().any(|known| e == *known)))
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|e| ["yaml", "json", "toml"].iter().any(|known| e == *known))
+        })
         .map(|entry| {
             let text = std::fs::read_to_string(entry.path()).expect("an example is a text");
             (entry.file_name().to_string_lossy().into_owned(), text)

@@ -141,7 +141,11 @@ impl Running {
         let from = self.tally.answers.load(Ordering::Relaxed);
         crate::eventually(&format!("{more} answers"), || async {
             let come = self.tally.answers.load(Ordering::Relaxed) - from;
-            if come >= more { Ok(()) } else { Err(format!("{come} came: {:?}", self.so_far())) }
+            if come >= more {
+                Ok(())
+            } else {
+                Err(format!("{come} came: {:?}", self.so_far()))
+            }
         })
         .await;
     }
@@ -251,7 +255,9 @@ async fn client(load: Load, number: usize, stop: Arc<AtomicBool>, shared: Arc<Sh
 
 async fn open(to: SocketAddr) -> Result<Client, String> {
     let stream = connect(to, None).await.map_err(|error| format!("{to}: {error}"))?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| format!("{to}: {error}"))?;
+    let (sender, connection) = handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| format!("{to}: {error}"))?;
     tokio::spawn(connection);
     Ok(sender)
 }
@@ -260,7 +266,11 @@ async fn exchange(sender: &mut Client, host: &str, path: &str) -> Result<Answer,
     // A connection that the other side closed between two requests takes none: that is no broken exchange, but a
     // request that falls on it unseen is.
     let uri: Uri = path.parse().map_err(|error| format!("{path}: {error}"))?;
-    let request = Request::builder().uri(uri).header("host", host).body(Empty::new()).map_err(|e| e.to_string())?;
+    let request = Request::builder()
+        .uri(uri)
+        .header("host", host)
+        .body(Empty::new())
+        .map_err(|e| e.to_string())?;
     sender.ready().await.map_err(spell)?;
     let response = sender.send_request(request).await.map_err(spell)?;
     Answer::read(response).await.map_err(|error| error.to_string())
@@ -292,7 +302,8 @@ mod tests {
         let rude = Backend::scripted(world.service(), |mut wire, _, number| async move {
             wire.head().await?;
             if number % 2 == 0 {
-                wire.send("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await?;
+                wire.send("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+                    .await?;
                 wire.head().await?;
             }
             Ok(())

@@ -20,28 +20,62 @@ const MUTATIONS: &[Mutation] = &[
     ("a key said twice", twice),
     ("a tab for indentation", tab),
     ("a bracket left open", unclosed),
-    ("an upstream that is not there", |text, r| append(text, r, "upstream: ", "-that-is-nowhere")),
+    ("an upstream that is not there", |text, r| {
+        append(text, r, "upstream: ", "-that-is-nowhere")
+    }),
     ("a duration without a unit", |text, r| value(text, r, "connect: ", "5")),
-    ("a size of a strange unit", |text, r| value(text, r, "max_body: ", "3parsecs")),
+    ("a size of a strange unit", |text, r| {
+        value(text, r, "max_body: ", "3parsecs")
+    }),
     ("hosts that are a number", |text, r| value(text, r, "hosts: ", "5")),
-    ("routes that are a text", |text, r| line(text, r, "routes:", "routes: everything")),
-    ("a path without its slash", |text, r| value(text, r, "path: ", "nowhere")),
-    ("a regular expression that does not close", |text, r| value(text, r, "path: ", "'regex:^/(a'")),
-    ("a parameter that does not close", |text, r| value(text, r, "path: ", "'/a/{id'")),
-    ("a method that is none", |text, r| value(text, r, "methods: ", "['GE T']")),
+    ("routes that are a text", |text, r| {
+        line(text, r, "routes:", "routes: everything")
+    }),
+    ("a path without its slash", |text, r| {
+        value(text, r, "path: ", "nowhere")
+    }),
+    ("a regular expression that does not close", |text, r| {
+        value(text, r, "path: ", "'regex:^/(a'")
+    }),
+    ("a parameter that does not close", |text, r| {
+        value(text, r, "path: ", "'/a/{id'")
+    }),
+    ("a method that is none", |text, r| {
+        value(text, r, "methods: ", "['GE T']")
+    }),
     ("a status that is none", |text, r| value(text, r, "status: ", "1000")),
-    ("a target of another kind", |text, r| value(text, r, "targets: ", "['ftp://127.0.0.1:21']")),
-    ("a port beyond all ports", |text, r| value(text, r, "targets: ", "['http://127.0.0.1:70000']")),
+    ("a target of another kind", |text, r| {
+        value(text, r, "targets: ", "['ftp://127.0.0.1:21']")
+    }),
+    ("a port beyond all ports", |text, r| {
+        value(text, r, "targets: ", "['http://127.0.0.1:70000']")
+    }),
     ("no targets at all", |text, r| value(text, r, "targets: ", "[]")),
-    ("a balancing that is none", |text, r| value(text, r, "balance: ", "by_feeling")),
-    ("an address that is none", |text, r| value(text, r, "trusted_proxies: ", "['300.1.2.3']")),
-    ("a field of the framing set", |text, r| value(text, r, "set: ", "{ content-length: '1' }")),
-    ("a template that does not close", |text, r| value(text, r, "to: ", "'/${params.id'")),
-    ("a parameter that no path has", |text, r| value(text, r, "to: ", "'/${params.not_in_any_path}'")),
-    ("a feature of later", |text, r| after(text, r, "targets: ", "breaker: { failure_rate: 50% }")),
-    ("a listener list that is a number", |text, r| after(text, r, "hosts: ", "listen: 8080")),
+    ("a balancing that is none", |text, r| {
+        value(text, r, "balance: ", "by_feeling")
+    }),
+    ("an address that is none", |text, r| {
+        value(text, r, "trusted_proxies: ", "['300.1.2.3']")
+    }),
+    ("a field of the framing set", |text, r| {
+        value(text, r, "set: ", "{ content-length: '1' }")
+    }),
+    ("a template that does not close", |text, r| {
+        value(text, r, "to: ", "'/${params.id'")
+    }),
+    ("a parameter that no path has", |text, r| {
+        value(text, r, "to: ", "'/${params.not_in_any_path}'")
+    }),
+    ("a feature of later", |text, r| {
+        after(text, r, "targets: ", "breaker: { failure_rate: 50% }")
+    }),
+    ("a listener list that is a number", |text, r| {
+        after(text, r, "hosts: ", "listen: 8080")
+    }),
     ("a format of the future", |text, _| Some(format!("format: 999\n{text}"))),
-    ("another document behind it", |text, _| Some(format!("{text}---\n{text}"))),
+    ("another document behind it", |text, _| {
+        Some(format!("{text}---\n{text}"))
+    }),
     ("a byte that no text has", control),
     ("an alias of nothing", |text, r| value(text, r, "hosts: ", "*nothing")),
 ];
@@ -58,7 +92,10 @@ pub fn mangle(examples: &[(String, String)], count: usize, seed: u64) -> Vec<Man
         turn += 1;
         assert!(turn < count * 100, "the examples do not give {count} spoilt documents");
         if let Some(text) = mutation(text, &mut random) {
-            let mangled = Mangled { what: format!("{name} with {what}"), text };
+            let mangled = Mangled {
+                what: format!("{name} with {what}"),
+                text,
+            };
             if !made.iter().any(|other| other.text == mangled.text) {
                 made.push(mangled);
             }
@@ -68,7 +105,16 @@ pub fn mangle(examples: &[(String, String)], count: usize, seed: u64) -> Vec<Man
 }
 
 /// Keys that stand in no map of free names, so that a misspelling is unknown wherever it falls.
-const KEYS: &[&str] = &["upstreams:", "gateways:", "hosts:", "routes:", "targets:", "path:", "respond:", "rewrite:"];
+const KEYS: &[&str] = &[
+    "upstreams:",
+    "gateways:",
+    "hosts:",
+    "routes:",
+    "targets:",
+    "path:",
+    "respond:",
+    "rewrite:",
+];
 
 fn misspell(text: &str, random: &mut Rng) -> Option<String> {
     let key = KEYS[random.usize(..KEYS.len())];
@@ -85,7 +131,10 @@ fn unknown_key(text: &str, random: &mut Rng) -> Option<String> {
 }
 
 fn twice(text: &str, random: &mut Rng) -> Option<String> {
-    let whole: Vec<&str> = text.lines().filter(|line| is_plain(line) && line.trim_start().contains(": ")).collect();
+    let whole: Vec<&str> = text
+        .lines()
+        .filter(|line| is_plain(line) && line.trim_start().contains(": "))
+        .collect();
     let chosen = *whole.get(random.usize(..whole.len().max(1)))?;
     let at = text.find(chosen)?;
     let mut spoilt = text.to_owned();

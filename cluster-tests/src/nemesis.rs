@@ -17,7 +17,10 @@ impl Nemesis {
         let given = std::env::var("SLUICE_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| fastrand::u64(..));
         eprintln!("SLUICE_SEED={seed}");
-        Self { seed, random: Rng::with_seed(seed) }
+        Self {
+            seed,
+            random: Rng::with_seed(seed),
+        }
     }
 
     /// The seed.

@@ -106,7 +106,11 @@ impl Node {
     /// A node that does not run yet. Its words go to `NAME.log` in the world's directory.
     pub fn new(world: &World, settings: Settings) -> Self {
         let log = world.path(&format!("{}.log", settings.name));
-        Self { settings, process: None, log }
+        Self {
+            settings,
+            process: None,
+            log,
+        }
     }
 
     /// Its settings.
@@ -163,14 +167,20 @@ impl Node {
 
     /// SIGTERM, and the wait for the end that it brings.
     pub async fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().unwrap_or_else(|| panic!("{} does not run", self.settings.name));
+        let mut process = self
+            .process
+            .take()
+            .unwrap_or_else(|| panic!("{} does not run", self.settings.name));
         process.signal(libc::SIGTERM);
         process.end(Duration::from_secs(60)).await
     }
 
     /// Waits for an end that nobody asked for.
     pub async fn end(&mut self) -> ExitStatus {
-        let mut process = self.process.take().unwrap_or_else(|| panic!("{} does not run", self.settings.name));
+        let mut process = self
+            .process
+            .take()
+            .unwrap_or_else(|| panic!("{} does not run", self.settings.name));
         process.end(Duration::from_secs(60)).await
     }
 
@@ -210,7 +220,9 @@ impl Node {
 
     /// The process.
     pub fn running(&self) -> &Process {
-        self.process.as_ref().unwrap_or_else(|| panic!("{} does not run", self.settings.name))
+        self.process
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} does not run", self.settings.name))
     }
 
     /// All that it wrote, over all its starts.
@@ -234,7 +246,11 @@ impl Node {
     /// Waits until a line of its log holds `words`.
     pub async fn says(&self, words: &str) {
         crate::eventually(&format!("{} to say {words:?}", self.name()), || async {
-            if self.log().contains(words) { Ok(()) } else { Err("it did not") }
+            if self.log().contains(words) {
+                Ok(())
+            } else {
+                Err("it did not")
+            }
         })
         .await;
     }

@@ -33,7 +33,11 @@ impl Start {
     pub fn new(name: impl Into<String>, program: impl AsRef<Path>, output: impl Into<PathBuf>) -> Self {
         let mut command = Command::new(program.as_ref());
         command.stdin(Stdio::null()).process_group(0);
-        Self { name: name.into(), command, output: output.into() }
+        Self {
+            name: name.into(),
+            command,
+            output: output.into(),
+        }
     }
 
     /// Adds arguments.
@@ -67,7 +71,13 @@ impl Start {
         let from = output.metadata()?.len();
         self.command.stdout(output.try_clone()?).stderr(output);
         let child = self.command.spawn()?;
-        Ok(Process { name: self.name, child, output: self.output, from, ended: None })
+        Ok(Process {
+            name: self.name,
+            child,
+            output: self.output,
+            from,
+            ended: None,
+        })
     }
 }
 
@@ -109,7 +119,12 @@ impl Process {
             if let Some(status) = self.ended() {
                 return status;
             }
-            assert!(began.elapsed() < bound, "{} did not end within {bound:?}; it said:\n{}", self.name, self.said());
+            assert!(
+                began.elapsed() < bound,
+                "{} did not end within {bound:?}; it said:\n{}",
+                self.name,
+                self.said()
+            );
         }
     }
 
@@ -122,8 +137,13 @@ impl Process {
     pub fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
         // The name in brackets may hold blanks; what follows the last bracket does not.
-        let fields: Vec<u64> =
-            stat.rsplit(')').next().unwrap_or("").split_whitespace().map(|f| f.parse().unwrap_or(0)).collect();
+        let fields: Vec<u64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .split_whitespace()
+            .map(|f| f.parse().unwrap_or(0))
+            .collect();
         let ticks: u64 = fields.iter().skip(11).take(4).sum();
         Duration::from_millis(ticks * 10)
     }
@@ -137,8 +157,16 @@ impl Drop for Process {
             let said = self.said();
             let lines: Vec<&str> = said.lines().collect();
             let last = lines.len().saturating_sub(40);
-            let state = if alive { "was alive".to_owned() } else { format!("had ended: {:?}", self.ended) };
-            eprintln!("---- {} ({state}) said at last:\n{}\n----", self.name, lines[last..].join("\n"));
+            let state = if alive {
+                "was alive".to_owned()
+            } else {
+                format!("had ended: {:?}", self.ended)
+            };
+            eprintln!(
+                "---- {} ({state}) said at last:\n{}\n----",
+                self.name,
+                lines[last..].join("\n")
+            );
         }
     }
 }
@@ -172,16 +200,28 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let output = dir.path().join("out");
         let script = "echo said; (read x < /dev/zero) & echo $!; wait";
-        let mut process = Start::new("shell", "/bin/sh", &output).args(["-c", script]).start().expect("a shell");
+        let mut process = Start::new("shell", "/bin/sh", &output)
+            .args(["-c", script])
+            .start()
+            .expect("a shell");
         let child = crate::eventually("the child's id", || async {
-            process.said().lines().nth(1).and_then(|id| id.parse::<u32>().ok()).ok_or("not yet")
+            process
+                .said()
+                .lines()
+                .nth(1)
+                .and_then(|id| id.parse::<u32>().ok())
+                .ok_or("not yet")
         })
         .await;
         assert!(Path::new(&format!("/proc/{child}")).exists());
         process.kill();
         crate::eventually("the child's end", || async {
             let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            if stat.is_empty() || stat.contains(") Z ") { Ok(()) } else { Err("it lives") }
+            if stat.is_empty() || stat.contains(") Z ") {
+                Ok(())
+            } else {
+                Err("it lives")
+            }
         })
         .await;
         assert!(process.said().starts_with("said\n"));

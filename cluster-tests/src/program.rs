@@ -27,5 +27,7 @@ pub fn neighbour(name: &str) -> PathBuf {
 
 /// The top of the repository.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("cluster-tests lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("cluster-tests lies in the repository")
 }

@@ -34,7 +34,10 @@ struct Shared {
 impl Relays {
     /// Starts one in front of each of these addresses, the first being node 1's.
     pub async fn start(world: &World, behind: &[SocketAddr]) -> Self {
-        let shared = Arc::new(Shared { known: Mutex::default(), cuts: watch::Sender::new(HashSet::new()) });
+        let shared = Arc::new(Shared {
+            known: Mutex::default(),
+            cuts: watch::Sender::new(HashSet::new()),
+        });
         let mut running = JoinSet::new();
         let mut addresses = Vec::new();
         for (place, target) in behind.iter().copied().enumerate() {
@@ -44,7 +47,11 @@ impl Relays {
             addresses.push(at);
             running.spawn(relay(listener, target, number, shared.clone()));
         }
-        Self { addresses, shared, _running: running }
+        Self {
+            addresses,
+            shared,
+            _running: running,
+        }
     }
 
     /// The relay's address in front of node `n`.
@@ -104,7 +111,9 @@ async fn converse(
     if !passes(&shared, peer, number).await {
         return;
     }
-    let Ok(called) = TcpStream::connect(target).await else { return };
+    let Ok(called) = TcpStream::connect(target).await else {
+        return;
+    };
     let _ = (caller.set_nodelay(true), called.set_nodelay(true));
     let (caller_read, caller_write) = caller.into_split();
     let (called_read, called_write) = called.into_split();
@@ -140,7 +149,12 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared,
 
 /// Waits until the way is not cut. False: the relays are gone.
 async fn passes(shared: &Shared, source: usize, sink: usize) -> bool {
-    shared.cuts.subscribe().wait_for(|cuts| !cuts.contains(&(source, sink))).await.is_ok()
+    shared
+        .cuts
+        .subscribe()
+        .wait_for(|cuts| !cuts.contains(&(source, sink)))
+        .await
+        .is_ok()
 }
 
 /// The node whose process owns the socket `from` that is connected to `to`.
@@ -149,21 +163,33 @@ fn owner_of(from: SocketAddr, to: SocketAddr, known: &HashMap<u32, usize>) -> Op
     let (local, remote) = (in_table(from)?, in_table(to)?);
     let inode = table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        (fields.get(1) == Some(&local.as_str()) && fields.get(2) == Some(&remote.as_str())).then(|| fields[9].to_owned())
+        (fields.get(1) == Some(&local.as_str()) && fields.get(2) == Some(&remote.as_str()))
+            .then(|| fields[9].to_owned())
     })?;
     let wanted = format!("socket:[{inode}]");
-    known.iter().find(|(id, _)| holds(**id, &wanted)).map(|(_, number)| *number)
+    known
+        .iter()
+        .find(|(id, _)| holds(**id, &wanted))
+        .map(|(_, number)| *number)
 }
 
 fn holds(id: u32, socket: &str) -> bool {
-    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{id}/fd")) else { return false };
-    descriptors.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy() == socket))
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{id}/fd")) else {
+        return false;
+    };
+    descriptors
+        .flatten()
+        .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy() == socket))
 }
 
 /// An address as `/proc/net/tcp` spells it: the four bytes backwards, in hex.
 fn in_table(address: SocketAddr) -> Option<String> {
     match address {
-        SocketAddr::V4(v4) => Some(format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port())),
+        SocketAddr::V4(v4) => Some(format!(
+            "{:08X}:{:04X}",
+            u32::from_le_bytes(v4.ip().octets()),
+            v4.port()
+        )),
         SocketAddr::V6(_) => None,
     }
 }
@@ -188,7 +214,11 @@ mod tests {
         assert!(call().bound(Duration::from_millis(200)).send().await.is_err());
         assert_eq!(echo.journal().count(), 1);
         relays.heal();
-        pending.await.expect("no panic").expect("an answer after healing").expect(200);
+        pending
+            .await
+            .expect("no panic")
+            .expect("an answer after healing")
+            .expect(200);
     }
 
     #[tokio::test]
@@ -199,7 +229,10 @@ mod tests {
         let relays = Relays::start(&world, &[one, two]).await;
         relays.introduce(1, std::process::id());
         relays.cut_one_way(2, 1);
-        let unanswered = Call::get(relays.address(2), "/").bound(Duration::from_millis(300)).send().await;
+        let unanswered = Call::get(relays.address(2), "/")
+            .bound(Duration::from_millis(300))
+            .send()
+            .await;
         assert!(unanswered.is_err());
         assert_eq!(echo.journal().count(), 1);
     }

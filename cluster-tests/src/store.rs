@@ -18,13 +18,27 @@ impl Store {
     pub async fn start(world: &World) -> Self {
         let address = world.block().at(hosts::STORE, 6379);
         let process = Start::new("redis", program::neighbour("redis-server"), world.path("redis.log"))
-            .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
-            .args(["--save", "", "--appendonly", "no", "--dir", &world.directory().display().to_string()])
+            .args([
+                "--bind",
+                &address.ip().to_string(),
+                "--port",
+                &address.port().to_string(),
+            ])
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                &world.directory().display().to_string(),
+            ])
             .start()
             .expect("redis-server starts");
         let store = Self { address, process };
-        crate::eventually("redis to answer", || async { store.say("PING").await.map_err(|error| error.to_string()) })
-            .await;
+        crate::eventually("redis to answer", || async {
+            store.say("PING").await.map_err(|error| error.to_string())
+        })
+        .await;
         store
     }
 

@@ -28,7 +28,10 @@ pub struct Head {
 impl Wire {
     /// A connection that was accepted.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, unread: Vec::new() }
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     /// Connects.
@@ -68,7 +71,11 @@ impl Wire {
                 return Head::parse(&text).map(Some);
             }
             if self.more().await? == 0 {
-                return if self.unread.is_empty() { Ok(None) } else { Err(short("the head")) };
+                return if self.unread.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(short("the head"))
+                };
             }
         }
     }
@@ -86,10 +93,15 @@ impl Wire {
     /// # Errors
     /// As there.
     pub async fn body_and_trailers(&mut self, head: &Head) -> io::Result<(Vec<u8>, Vec<(String, String)>)> {
-        if head.field("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        if head
+            .field("transfer-encoding")
+            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+        {
             return self.chunks().await;
         }
-        let Some(length) = head.field("content-length") else { return Ok((Vec::new(), Vec::new())) };
+        let Some(length) = head.field("content-length") else {
+            return Ok((Vec::new(), Vec::new()));
+        };
         let length: usize = length.parse().map_err(|_| wrong(format!("Content-Length: {length}")))?;
         Ok((self.take(length).await?, Vec::new()))
     }
@@ -196,17 +208,27 @@ impl Head {
     fn parse(text: &str) -> io::Result<Self> {
         let mut lines = text.split("\r\n");
         let line = lines.next().unwrap_or("").to_owned();
-        Ok(Self { line, fields: lines.map(split_field).collect::<io::Result<_>>()? })
+        Ok(Self {
+            line,
+            fields: lines.map(split_field).collect::<io::Result<_>>()?,
+        })
     }
 
     /// The first field of this name, in any spelling.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// All fields of this name, in any spelling.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// A request's method.
@@ -221,7 +243,11 @@ impl Head {
 
     /// An answer's status; 0 where the line has none.
     pub fn status(&self) -> u16 {
-        self.line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+        self.line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0)
     }
 }
 
@@ -232,11 +258,15 @@ pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
 
 async fn bounded<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let silence = || io::Error::new(ErrorKind::TimedOut, format!("nothing moved for {PATIENCE:?}"));
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(silence()))
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| Err(silence()))
 }
 
 fn split_field(line: &str) -> io::Result<(String, String)> {
-    let (name, value) = line.split_once(':').ok_or_else(|| wrong(format!("no field: {line:?}")))?;
+    let (name, value) = line
+        .split_once(':')
+        .ok_or_else(|| wrong(format!("no field: {line:?}")))?;
     Ok((name.to_owned(), value.trim().to_owned()))
 }
 

@@ -32,8 +32,15 @@ pub struct World {
 impl World {
     /// A new one.
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("sluice-test-").tempdir().expect("a temporary directory");
-        Self { directory, block: Block::lease(), next_service: AtomicU16::new(9101) }
+        let directory = tempfile::Builder::new()
+            .prefix("sluice-test-")
+            .tempdir()
+            .expect("a temporary directory");
+        Self {
+            directory,
+            block: Block::lease(),
+            next_service: AtomicU16::new(9101),
+        }
     }
 
     /// Its directory.
@@ -63,7 +70,8 @@ impl World {
 
     /// An address for one more service: ports 9101, 9102, … in the order asked.
     pub fn service(&self) -> SocketAddr {
-        self.block.at(hosts::SERVICES, self.next_service.fetch_add(1, Ordering::Relaxed))
+        self.block
+            .at(hosts::SERVICES, self.next_service.fetch_add(1, Ordering::Relaxed))
     }
 
     /// One more echo service.
