@@ -46,10 +46,10 @@ pub use node::Node;
 pub use wait::{eventually, within};
 pub use world::World;
 
-/// How often a long scenario repeats itself: `short` as a rule, `full` where `SLUICE_TESTS=full` asks for the figures
+/// How often a long scenario repeats itself: `short` as a rule, `full` where `CLUSTER_TESTS=full` asks for the figures
 /// that the documentation quotes.
 pub fn rounds(short: usize, full: usize) -> usize {
-    match std::env::var("SLUICE_TESTS") {
+    match std::env::var("CLUSTER_TESTS") {
         Ok(length) if length == "full" => full,
         _ => short,
     }

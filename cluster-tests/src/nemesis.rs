@@ -12,11 +12,13 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    /// By `SLUICE_SEED`, or by chance; the seed is printed with the test's output.
+    /// By `CLUSTER_TESTS_SEED`, or by chance; the seed is printed with the test's output.
     pub fn new() -> Self {
-        let given = std::env::var("SLUICE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = std::env::var("CLUSTER_TESTS_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| fastrand::u64(..));
-        eprintln!("SLUICE_SEED={seed}");
+        eprintln!("CLUSTER_TESTS_SEED={seed}");
         Self {
             seed,
             random: Rng::with_seed(seed),

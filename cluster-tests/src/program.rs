@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-/// The `sluice` binary: `SLUICE_BIN`, or the one that lies beside the tests.
+/// The `sluice` binary: `CLUSTER_TESTS_BIN`, or the one that lies beside the tests.
 pub fn sluice() -> PathBuf {
-    if let Some(given) = std::env::var_os("SLUICE_BIN") {
+    if let Some(given) = std::env::var_os("CLUSTER_TESTS_BIN") {
         return given.into();
     }
     let tests = std::env::current_exe().expect("a test has a path");
     let built = tests.ancestors().nth(2).map(|profile| profile.join("sluice"));
     match built {
         Some(binary) if binary.is_file() => binary,
-        _ => panic!("no sluice beside the tests: run cluster-tests/run, which builds it, or set SLUICE_BIN"),
+        _ => panic!("no sluice beside the tests: run cluster-tests/run, which builds it, or set CLUSTER_TESTS_BIN"),
     }
 }
 
