@@ -1,0 +1,85 @@
+//! Names: that what is referred to is there, and that nothing has the name of another.
+
+use super::Checker;
+use crate::declared::{Action, Document, Gateway};
+use crate::decode::{Step, fields::nearest};
+use crate::diagnostic::Finding;
+use std::collections::HashMap;
+
+/// The listener of a gateway that names none.
+const PUBLIC: &str = "public";
+
+/// Two gateways cannot have one host on one listener. The checker stands at `gateways`.
+pub(super) fn shared_hosts<'d>(c: &mut Checker<'d>, document: &'d Document) {
+    let mut taken: HashMap<(&str, &str), (&str, usize)> = HashMap::new();
+    for (name, gateway) in &document.gateways {
+        let mut told = Vec::new();
+        let listeners = if gateway.listen.is_empty() {
+            vec![PUBLIC]
+        } else {
+            refs(&gateway.listen)
+        };
+        for listener in listeners {
+            for (i, host) in gateway.hosts.iter().enumerate() {
+                let (other, at) = *taken.entry((listener, host)).or_insert((name, i));
+                if other != name && !told.contains(&i) {
+                    told.push(i);
+                    let message = format!(
+                        "gateways `{other}` and `{name}` both have the host `{host}` on the listener `{listener}`"
+                    );
+                    let finding = Finding::error("host_taken", message).found(host);
+                    let here = [Step::Key(name), Step::Key("hosts"), Step::Index(i)];
+                    let there = [Step::Key(other), Step::Key("hosts"), Step::Index(at)];
+                    c.report_two(finding, &here, &there);
+                }
+            }
+        }
+    }
+}
+
+fn refs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+/// Upstreams that routes name are there. The checker stands at the gateway.
+pub(super) fn references<'d>(c: &mut Checker<'d>, document: &'d Document, gateway: &'d Gateway) {
+    for (i, route) in gateway.routes.iter().enumerate() {
+        let Action::Upstream(name) = &route.action else {
+            continue;
+        };
+        if document.upstreams.contains_key(name) {
+            continue;
+        }
+        let near = nearest(name, document.upstreams.keys().map(String::as_str));
+        let mut message = format!("there is no upstream `{}`", crate::tree::shorten(name));
+        if let Some(near) = near {
+            message.push_str(&format!("; did you mean `{near}`?"));
+        }
+        let finding = Finding::error("unknown_upstream", message)
+            .found(crate::tree::shorten(name))
+            .expected("the name of an upstream of this document")
+            .nearest(near);
+        let steps = [Step::Key("routes"), Step::Index(i), Step::Key("upstream")];
+        c.within(steps[0], |c| {
+            c.within(steps[1], |c| c.within(steps[2], |c| c.report(finding)))
+        });
+    }
+}
+
+/// Ids are told apart. The checker stands at the gateway.
+pub(super) fn route_ids<'d>(c: &mut Checker<'d>, gateway: &'d Gateway) {
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(gateway.routes.len());
+    for (i, route) in gateway
+        .routes
+        .iter()
+        .enumerate()
+        .filter(|(_, route)| !route.id.is_empty())
+    {
+        let first = *seen.entry(&route.id).or_insert(i);
+        if first != i {
+            let finding = Finding::error("duplicate", format!("two routes have the id `{}`", route.id));
+            let steps = |i| [Step::Key("routes"), Step::Index(i), Step::Key("id")];
+            c.report_two(finding.found(&*route.id), &steps(i), &steps(first));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! TOML, by the table with byte ranges that the `toml` crate reads.
+
+use super::{Entry, Kind, MAX_DEPTH, Node, number, too_deep};
+use crate::diagnostic::Finding;
+use crate::source::Place;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub(super) fn read(text: &str, file: u32) -> Result<Node, Vec<Finding>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(errors.iter().map(|error| fault(error, text, &table, file)).collect());
+    }
+    let at = Place { file, start: 0, end: 0 };
+    let kind = map(table.get_ref(), file, 0).map_err(|finding| vec![*finding])?;
+    Ok(Node { at, kind })
+}
+
+fn map(table: &DeTable<'_>, file: u32, depth: usize) -> Result<Kind, Box<Finding>> {
+    let mut entries = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        let key_at = place(file, key.span());
+        entries.push(Entry {
+            key: key.get_ref().to_string(),
+            key_at,
+            value: node(value, file, depth + 1)?,
+        });
+    }
+    entries.sort_by_key(|entry| entry.key_at.start);
+    Ok(Kind::Map(entries))
+}
+
+fn node(value: &Spanned<DeValue<'_>>, file: u32, depth: usize) -> Result<Node, Box<Finding>> {
+    let at = place(file, value.span());
+    if depth > MAX_DEPTH {
+        return Err(too_deep(at).into());
+    }
+    let kind = match value.get_ref() {
+        DeValue::String(text) => Kind::Text(text.to_string()),
+        DeValue::Boolean(value) => Kind::Bool(*value),
+        DeValue::Datetime(date) => Kind::Date(date.to_string()),
+        DeValue::Integer(integer) => {
+            let decimal = i128::from_str_radix(integer.as_str(), integer.radix()).map(|i| i.to_string());
+            let read = decimal.ok().and_then(|digits| number(&digits, &digits, true));
+            Kind::Number(read.ok_or_else(|| Finding::error("syntax", "the number is too large").at(at))?)
+        }
+        DeValue::Float(float) => {
+            let read = number(float.as_str(), float.as_str(), false);
+            Kind::Number(read.ok_or_else(|| Finding::error("syntax", "the number is too large or none").at(at))?)
+        }
+        DeValue::Array(items) => Kind::List(
+            items
+                .iter()
+                .map(|item| node(item, file, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
+        DeValue::Table(table) => map(table, file, depth)?,
+    };
+    Ok(Node { at, kind })
+}
+
+fn place(file: u32, span: std::ops::Range<usize>) -> Place {
+    Place {
+        file,
+        start: span.start as u32,
+        end: span.end as u32,
+    }
+}
+
+fn fault(error: &toml::de::Error, text: &str, table: &Spanned<DeTable<'_>>, file: u32) -> Finding {
+    let message = error.message().lines().next().unwrap_or_default();
+    let Some(span) = error.span() else {
+        return Finding::error("syntax", format!("not TOML: {message}")).at(place(file, 0..0));
+    };
+    let at = place(file, span.clone());
+    if message.contains("duplicate key") {
+        let key = text.get(span).unwrap_or_default();
+        let found = Finding::error("duplicate", format!("`{key}` is declared twice"));
+        let found = found.at(at).path(key).found(format!("a second `{key}`"));
+        return match earlier(table.get_ref(), key.trim_matches(['"', '\'']), at.start) {
+            Some(first) => found.other(place(file, first)),
+            None => found,
+        };
+    }
+    Finding::error("syntax", format!("not TOML: {message}")).at(at)
+}
+
+/// The last key of this name before `before`: the parser tells of the second place alone.
+fn earlier(table: &DeTable<'_>, name: &str, before: u32) -> Option<std::ops::Range<usize>> {
+    let mut best: Option<std::ops::Range<usize>> = None;
+    let mut open = vec![table];
+    let mut values: Vec<&DeValue<'_>> = Vec::new();
+    while let Some(table) = open.pop() {
+        for (key, value) in table {
+            let span = key.span();
+            let nearer = best.as_ref().is_none_or(|best| best.start < span.start);
+            if key.get_ref() == name && span.start < before as usize && nearer {
+                best = Some(span);
+            }
+            values.push(value.get_ref());
+        }
+        while let Some(value) = values.pop() {
+            match value {
+                DeValue::Table(table) => open.push(table),
+                DeValue::Array(items) => values.extend(items.iter().map(Spanned::get_ref)),
+                _ => {}
+            }
+        }
+    }
+    best
+}
