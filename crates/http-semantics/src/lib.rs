@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   request  ──►  host::Host        whom it is for
+//!                 framing           whose framing is not plain goes no further
 //!                 path::Path        one normalised path, for match and upstream alike
 //!                 hop               fields that end at this hop go
 //!                 forwarded         who is behind it, by whom we trust; our own fields are written
@@ -15,8 +16,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod forwarded;
+pub mod framing;
+pub mod hop;
 pub mod host;
 pub mod path;
 pub mod pattern;
 pub mod percent;
 pub mod problem;
+pub mod query;
+pub mod request_id;
+pub mod reserved;
