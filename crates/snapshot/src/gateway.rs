@@ -1,16 +1,19 @@
 //! A gateway, ready to choose a route for a request.
 
 use crate::methods::Allow;
+use crate::persistent::Map;
 use crate::route::Route;
+use crate::router::Router;
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
+use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::path::Path;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A front for one kind of client. Immutable, shared between snapshots where nothing of it changed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Gateway {
     /// Unique in the document.
     pub name: Arc<str>,
@@ -20,6 +23,13 @@ pub struct Gateway {
     pub expose_node: bool,
     /// Whose forwarding fields are believed.
     pub trusted: Vec<IpNet>,
+    pub(crate) hosts: Arc<[HostPattern]>,
+    /// Names of listeners.
+    pub(crate) listen: Arc<[Arc<str>]>,
+    pub(crate) routes: Map<Arc<str>, Arc<Route>>,
+    pub(crate) router: Router,
+    /// Bytes of all but the routes, about.
+    pub(crate) weight: usize,
 }
 
 /// What a request is known by when its route is chosen.
@@ -68,6 +78,28 @@ pub enum Answer<'s, 'r> {
 pub struct Params<'s, 'r> {
     pub(crate) names: &'s [Box<str>],
     pub(crate) values: SmallVec<[&'r str; 6]>,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// The route that takes a request, by the rule of docs/routing.md. Allocates nothing, but where a pattern has more
+    /// than six parameters or more than eight regular expressions match at once.
+    pub fn route<'s, 'r>(&'s self, lookup: &'r Lookup<'r>) -> Answer<'s, 'r> {
+        self.router.route(lookup)
+    }
+
+    /// The route of this id.
+    #[must_use]
+    pub fn route_named(&self, id: &str) -> Option<&Arc<Route>> {
+        self.routes.get(id)
+    }
+
+    /// How many routes there are.
+    #[must_use]
+    pub fn route_count(&self) -> usize {
+        self.routes.len()
+    }
 }
 
 // === impl Params ===

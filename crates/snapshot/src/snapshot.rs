@@ -1,12 +1,14 @@
 //! A version of the configuration, compiled.
 
 use crate::gateway::Gateway;
+use crate::hosts::Hosts;
 use crate::label::Labels;
 use crate::persistent::Map;
 use crate::retire::Retire;
 use sluice_upstream::Spec;
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
 
 /// A version of the configuration, compiled for serving. Immutable; shares with the one before all that is equal.
 ///
@@ -22,10 +24,26 @@ pub struct Snapshot {
 pub(crate) struct Body {
     pub(crate) version: u64,
     pub(crate) digest: [u8; 16],
-    pub(crate) gateways: Map<Arc<str>, Arc<Gateway>>,
+    /// The slot of each gateway.
+    pub(crate) names: Map<Arc<str>, usize>,
+    pub(crate) gateways: Arc<Vec<Option<Arc<Gateway>>>>,
+    /// By the listener's name; a node has few.
+    pub(crate) listeners: Vec<(Arc<str>, Hosts)>,
     /// In the order of their names.
-    pub(crate) upstreams: Arc<[Arc<Spec>]>,
+    pub(crate) upstreams: Arc<Vec<Arc<Spec>>>,
+    pub(crate) stale: Stale,
+    /// Bytes of routes, gateways and upstreams, about.
+    pub(crate) weight: usize,
     pub(crate) labels: Labels,
+}
+
+/// What a node does that no longer hears of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// It says so after this long.
+    pub warn: Duration,
+    /// Its `/readyz` turns to 503 after this long; `None`: never.
+    pub unready_after: Option<Duration>,
 }
 
 static NOTHING: LazyLock<Arc<Body>> = LazyLock::new(Arc::default);
@@ -64,10 +82,29 @@ impl Snapshot {
         &self.body.upstreams
     }
 
+    /// The gateway that a host has on a listener: that of the very name, else of the longest `*.` that fits, else of
+    /// `*`. `host` as [`Host`](sluice_http_semantics::host::Host) reads it. `None`: 404.
+    #[must_use]
+    pub fn gateway(&self, listener: &str, host: &str) -> Option<&Arc<Gateway>> {
+        let (_, hosts) = self.body.listeners.iter().find(|(name, _)| **name == *listener)?;
+        self.body.gateways.get(hosts.find(host)?)?.as_ref()
+    }
+
     /// The gateway of this name.
     #[must_use]
     pub fn gateway_named(&self, name: &str) -> Option<&Arc<Gateway>> {
-        self.body.gateways.get(name)
+        self.body.gateways.get(*self.body.names.get(name)?)?.as_ref()
+    }
+
+    /// All gateways, in no order that means anything.
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
+        self.body.gateways.iter().flatten()
+    }
+
+    /// What `cluster.stale` says.
+    #[must_use]
+    pub fn stale(&self) -> Stale {
+        self.body.stale
     }
 }
 
@@ -83,8 +120,20 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot")
             .field("version", &self.body.version)
-            .field("gateways", &self.body.gateways.len())
+            .field("gateways", &self.body.names.len())
             .field("upstreams", &self.body.upstreams.len())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Stale ===
+
+impl Default for Stale {
+    /// 1 m, and never.
+    fn default() -> Self {
+        Self {
+            warn: Duration::from_secs(60),
+            unready_after: None,
+        }
     }
 }

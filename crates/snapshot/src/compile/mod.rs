@@ -1,0 +1,477 @@
+//! From changed parts to the next snapshot.
+//!
+//! The state before is copied, which costs a handful of counts, and then changed: first all that goes is taken out,
+//! then all that comes is put in, so that routes may trade places in one change. Nothing is trusted: what a check of the
+//! document finds is found here too, as a fault of its part.
+
+mod gateway;
+mod route;
+mod upstream;
+
+use crate::budget::{Budget, CompileBudget};
+use crate::error::{CompileError, Fault, OverBudget};
+use crate::gateway::Gateway;
+use crate::route::Route;
+use crate::router::{BuildError, Stale as StaleSets};
+use crate::snapshot::{Body, Snapshot, Stale};
+use sluice_document::declared::{self, UnreadyAfter};
+use sluice_document::{Part, PartKey};
+use sluice_upstream::Spec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What this node has that documents name.
+#[derive(Debug, Clone, Default)]
+pub struct NodeContext {
+    /// The names of its listeners.
+    pub listeners: Vec<String>,
+}
+
+/// A part that is other than before.
+// Handled one at a time and taken apart at once: a box would cost more than the room it saves.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// It is new, or has this content now.
+    Put(PartKey, Part),
+    /// It is gone. Deleting what is not there changes nothing.
+    Delete(PartKey),
+}
+
+/// Compiles `changes` onto `prev`. What they do not touch is shared by both; a change of one route among ten thousand
+/// costs what the route costs. Of several changes of one part the last holds.
+///
+/// Blocks for up to the budget's time: not for a thread that serves.
+///
+/// # Errors
+///
+/// [`CompileError`]; `prev` is as it was.
+pub fn compile_changes(
+    changes: Vec<Change>,
+    prev: &Snapshot,
+    version: u64,
+    digest: [u8; 16],
+    context: &NodeContext,
+    budget: &CompileBudget,
+) -> Result<Snapshot, CompileError> {
+    let budget = Budget::start(budget);
+    let mut body = Body::clone(&prev.body);
+    body.version = version;
+    body.digest = digest;
+    let mut compiler = Compiler {
+        body,
+        context,
+        budget,
+        faults: Vec::new(),
+        missing: Vec::new(),
+    };
+    let changes = Sorted::of(changes, &mut compiler.faults);
+    compiler.apply(changes)?;
+    compiler.end()
+}
+
+struct Compiler<'c> {
+    body: Body,
+    context: &'c NodeContext,
+    budget: Budget,
+    faults: Vec<Fault>,
+    /// What this node lacks.
+    missing: Vec<Fault>,
+}
+
+/// Changes by kind; `None` deletes.
+#[derive(Default)]
+struct Sorted {
+    upstreams: BTreeMap<String, Option<declared::Upstream>>,
+    gateways: BTreeMap<String, Option<declared::Gateway>>,
+    routes: BTreeMap<String, BTreeMap<String, Option<declared::Route>>>,
+    cluster: Option<Option<declared::Cluster>>,
+}
+
+// === impl Sorted ===
+
+impl Sorted {
+    fn of(changes: Vec<Change>, faults: &mut Vec<Fault>) -> Self {
+        let mut sorted = Self::default();
+        for change in changes {
+            match change {
+                Change::Put(PartKey::Upstream(name), Part::Upstream(part)) => {
+                    sorted.upstreams.insert(name, Some(part));
+                }
+                Change::Put(PartKey::Gateway(name), Part::Gateway(part)) => {
+                    sorted.gateways.insert(name, Some(part));
+                }
+                Change::Put(PartKey::Route { gateway, id }, Part::Route(part)) if part.id == id => {
+                    sorted.routes.entry(gateway).or_default().insert(id, Some(part));
+                }
+                Change::Put(PartKey::Cluster, Part::Cluster(part)) => sorted.cluster = Some(Some(part)),
+                Change::Put(part, _) => faults.push(Fault {
+                    part,
+                    why: "its content is that of another part".to_owned(),
+                }),
+                Change::Delete(PartKey::Upstream(name)) => {
+                    sorted.upstreams.insert(name, None);
+                }
+                Change::Delete(PartKey::Gateway(name)) => {
+                    sorted.gateways.insert(name, None);
+                }
+                Change::Delete(PartKey::Route { gateway, id }) => {
+                    sorted.routes.entry(gateway).or_default().insert(id, None);
+                }
+                Change::Delete(PartKey::Cluster) => sorted.cluster = Some(None),
+            }
+        }
+        sorted
+    }
+}
+
+// === impl Compiler ===
+
+impl Compiler<'_> {
+    fn apply(&mut self, changes: Sorted) -> Result<(), CompileError> {
+        if let Some(cluster) = changes.cluster {
+            self.body.stale = stale(cluster.unwrap_or_default());
+        }
+        let changed = self.upstreams(changes.upstreams)?;
+        let gone = self.gateways(changes.gateways)?;
+        let mut stale = BTreeMap::new();
+        self.routes(changes.routes, &gone, &mut stale)?;
+        self.forward_to(&changed)?;
+        self.no_route_is_left_over(&gone);
+        self.build(stale)
+    }
+
+    /// Gives back the names of those that are other than before.
+    fn upstreams(
+        &mut self,
+        changes: BTreeMap<String, Option<declared::Upstream>>,
+    ) -> Result<BTreeSet<Arc<str>>, OverBudget> {
+        let mut changed = BTreeSet::new();
+        if changes.is_empty() {
+            return Ok(changed);
+        }
+        let mut all: BTreeMap<Arc<str>, Arc<Spec>> = self
+            .body
+            .upstreams
+            .iter()
+            .map(|spec| (Arc::clone(&spec.name), Arc::clone(spec)))
+            .collect();
+        for (name, declared) in changes {
+            self.budget.time_is_left()?;
+            let old = all.get(name.as_str());
+            let new = match declared
+                .map(|declared| upstream::upstream(&name, &declared))
+                .transpose()
+            {
+                Ok(new) => new,
+                Err(why) => {
+                    self.fault(PartKey::Upstream(name), why);
+                    continue;
+                }
+            };
+            if old.map(|old| old.digest) == new.as_ref().map(|new| new.digest) {
+                continue;
+            }
+            self.body.weight -= old.map_or(0, |old| upstream::weight(old));
+            self.body.weight += new.as_ref().map_or(0, upstream::weight);
+            let name: Arc<str> = name.into();
+            match new {
+                Some(new) => drop(all.insert(Arc::clone(&name), Arc::new(new))),
+                None => drop(all.remove(&name)),
+            }
+            changed.insert(name);
+        }
+        self.body.upstreams = Arc::new(all.into_values().collect());
+        Ok(changed)
+    }
+
+    /// Gives back the slots of those that are to go.
+    fn gateways(
+        &mut self,
+        changes: BTreeMap<String, Option<declared::Gateway>>,
+    ) -> Result<BTreeSet<usize>, OverBudget> {
+        let mut gone = BTreeSet::new();
+        for name in changes.keys() {
+            if let Some(slot) = self.body.names.get(name.as_str()).copied() {
+                self.withdraw_hosts(slot);
+            }
+        }
+        for (name, declared) in changes {
+            self.budget.time_is_left()?;
+            let Some(declared) = declared else {
+                gone.extend(self.body.names.get(name.as_str()));
+                continue;
+            };
+            let before = self.body.names.get(name.as_str()).copied();
+            let old = before.and_then(|slot| self.body.gateways[slot].as_deref());
+            match gateway::gateway(&name, &declared, old) {
+                Ok(new) => self.put_gateway(before, new),
+                Err(why) => self.fault(PartKey::Gateway(name), why),
+            }
+        }
+        Ok(gone)
+    }
+
+    fn withdraw_hosts(&mut self, slot: usize) {
+        let Some(old) = self.body.gateways[slot].clone() else {
+            return;
+        };
+        for (name, hosts) in &mut self.body.listeners {
+            if old.listen.contains(name) {
+                for host in old.hosts.iter() {
+                    hosts.remove(host);
+                }
+            }
+        }
+        self.body.listeners.retain(|(_, hosts)| !hosts.is_empty());
+    }
+
+    fn put_gateway(&mut self, before: Option<usize>, new: Gateway) {
+        let part = || PartKey::Gateway(new.name.to_string());
+        for listener in new.listen.iter() {
+            if !self.context.listeners.iter().any(|known| **known == **listener) {
+                let known = self.context.listeners.join(", ");
+                self.missing.push(Fault {
+                    part: part(),
+                    why: format!("listen: this node has no listener {listener:?}; it has {known}"),
+                });
+            }
+        }
+        let gateways = Arc::make_mut(&mut self.body.gateways);
+        let slot = before.unwrap_or_else(|| {
+            let free = gateways.iter().position(Option::is_none);
+            free.unwrap_or_else(|| {
+                gateways.push(None);
+                gateways.len() - 1
+            })
+        });
+        for listener in new.listen.iter() {
+            let at = self.body.listeners.iter().position(|(name, _)| name == listener);
+            let at = at.unwrap_or_else(|| {
+                self.body
+                    .listeners
+                    .push((Arc::clone(listener), crate::hosts::Hosts::default()));
+                self.body.listeners.len() - 1
+            });
+            for host in new.hosts.iter() {
+                if let Err(other) = self.body.listeners[at].1.insert(host, slot) {
+                    let other = gateways[other].as_ref().map_or("", |other| &other.name);
+                    self.faults.push(Fault {
+                        part: part(),
+                        why: format!("hosts: {host} is on the listener {listener} of the gateway {other:?} already"),
+                    });
+                }
+            }
+        }
+        self.body.weight -= gateways[slot].as_ref().map_or(0, |old| old.weight);
+        self.body.weight += new.weight;
+        self.body.names.insert(Arc::clone(&new.name), slot);
+        gateways[slot] = Some(Arc::new(new));
+    }
+
+    fn routes(
+        &mut self,
+        changes: BTreeMap<String, BTreeMap<String, Option<declared::Route>>>,
+        gone: &BTreeSet<usize>,
+        stale: &mut BTreeMap<usize, StaleSets>,
+    ) -> Result<(), OverBudget> {
+        let upstreams = Arc::clone(&self.body.upstreams);
+        let upstream = |name: &str| {
+            let at = upstreams.binary_search_by(|spec| (*spec.name).cmp(name)).ok()?;
+            upstreams.get(at).cloned()
+        };
+        for (name, changes) in changes {
+            let slot = self.body.names.get(name.as_str()).copied();
+            let Some((slot, gateway)) = slot.and_then(|slot| Some((slot, self.body.gateways[slot].clone()?))) else {
+                for (id, declared) in changes {
+                    if declared.is_some() {
+                        let part = PartKey::Route {
+                            gateway: name.clone(),
+                            id,
+                        };
+                        self.fault(part, vec![format!("there is no gateway {name:?}")]);
+                    }
+                }
+                continue;
+            };
+            // The slot is emptied meanwhile, so that the gateway is changed in place once it is this snapshot's own.
+            Arc::make_mut(&mut self.body.gateways)[slot] = None;
+            let mut gateway = Arc::unwrap_or_clone(gateway);
+            let stale = stale.entry(slot).or_default();
+            let mut old = BTreeMap::new();
+            for id in changes.keys() {
+                if let Some(route) = gateway.routes.remove(id.as_str()) {
+                    gateway.router.remove(&route, stale);
+                    self.body.weight -= route.weight;
+                    old.insert(Arc::clone(&route.id), route);
+                }
+            }
+            let name = Arc::clone(&gateway.name);
+            for (id, declared) in changes {
+                self.budget.time_is_left()?;
+                let Some(declared) = declared else { continue };
+                let label = old.get(id.as_str()).map(|route| route.label.clone());
+                let around = route::Around {
+                    gateway: &name,
+                    upstream: &upstream,
+                    label: label.unwrap_or_else(|| self.body.labels.give()),
+                };
+                let part = PartKey::Route {
+                    gateway: name.to_string(),
+                    id,
+                };
+                if gone.contains(&slot) {
+                    self.fault(
+                        part,
+                        vec![format!("the gateway {name:?} is deleted in the same change")],
+                    );
+                    continue;
+                }
+                match route::route(around, &declared) {
+                    Ok(route) => self.put_route(part, &mut gateway, route, stale)?,
+                    Err(why) => self.fault(part, why),
+                }
+            }
+            Arc::make_mut(&mut self.body.gateways)[slot] = Some(Arc::new(gateway));
+        }
+        Ok(())
+    }
+
+    fn put_route(
+        &mut self,
+        part: PartKey,
+        gateway: &mut Gateway,
+        route: Route,
+        stale: &mut StaleSets,
+    ) -> Result<(), OverBudget> {
+        let route = Arc::new(route);
+        self.body.weight += route.weight;
+        self.budget.holds(self.body.weight)?;
+        if let Err(other) = gateway.router.insert(&route, stale) {
+            let why = format!(
+                "the route {:?} has the same path, methods, hosts, conditions and priority; some requests are for both",
+                other.id
+            );
+            self.fault(part, vec![why]);
+        }
+        gateway.routes.insert(Arc::clone(&route.id), route);
+        Ok(())
+    }
+
+    /// Gives the routes that forward to changed upstreams what those are now.
+    fn forward_to(&mut self, changed: &BTreeSet<Arc<str>>) -> Result<(), OverBudget> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let specs: BTreeMap<_, _> = self
+            .body
+            .upstreams
+            .iter()
+            .map(|spec| (Arc::clone(&spec.name), spec))
+            .collect();
+        for slot in Arc::make_mut(&mut self.body.gateways).iter_mut().flatten() {
+            self.budget.time_is_left()?;
+            let touched = slot.routes.values().filter(|route| {
+                let known = route.upstream().filter(|known| changed.contains(&known.name));
+                known.is_some_and(|known| specs.get(&known.name).is_none_or(|spec| !Arc::ptr_eq(spec, known)))
+            });
+            let touched: Vec<Arc<Route>> = touched.cloned().collect();
+            if touched.is_empty() {
+                continue;
+            }
+            let gateway = Arc::make_mut(slot);
+            for route in touched {
+                let Some(name) = route.upstream().map(|known| &known.name) else {
+                    continue;
+                };
+                let Some(spec) = specs.get(name) else {
+                    self.faults.push(Fault {
+                        part: PartKey::Route {
+                            gateway: gateway.name.to_string(),
+                            id: route.id.to_string(),
+                        },
+                        why: format!("upstream: there is no upstream {name:?} any more"),
+                    });
+                    continue;
+                };
+                let route = Arc::new(route.with_upstream(spec));
+                gateway.router.replace(&route);
+                gateway.routes.insert(Arc::clone(&route.id), route);
+            }
+        }
+        Ok(())
+    }
+
+    fn no_route_is_left_over(&mut self, gone: &BTreeSet<usize>) {
+        for slot in gone {
+            let gateways = Arc::make_mut(&mut self.body.gateways);
+            let Some(old) = gateways[*slot].take() else { continue };
+            for id in old.routes.iter().map(|(id, _)| id) {
+                self.faults.push(Fault {
+                    part: PartKey::Route {
+                        gateway: old.name.to_string(),
+                        id: id.to_string(),
+                    },
+                    why: format!("its gateway {:?} is gone", old.name),
+                });
+            }
+            self.body.names.remove(&old.name);
+            self.body.weight -= old.weight + old.router.memory();
+        }
+    }
+
+    fn build(&mut self, stale: BTreeMap<usize, StaleSets>) -> Result<(), CompileError> {
+        for (slot, stale) in stale {
+            let Some(gateway) = &mut Arc::make_mut(&mut self.body.gateways)[slot] else {
+                continue;
+            };
+            let gateway = Arc::make_mut(gateway);
+            let before = gateway.router.memory();
+            match gateway.router.build(stale, &self.budget) {
+                Ok(()) => {}
+                Err(BuildError::OverBudget(what)) => return Err(what.into()),
+                Err(BuildError::Refused(refused)) => {
+                    self.faults.extend(refused.into_iter().map(|(route, error)| Fault {
+                        part: PartKey::Route {
+                            gateway: route.gateway.to_string(),
+                            id: route.id.to_string(),
+                        },
+                        why: format!("path: {error}"),
+                    }))
+                }
+            }
+            self.body.weight = self.body.weight + gateway.router.memory() - before;
+            self.budget.holds(self.body.weight)?;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Snapshot, CompileError> {
+        if !self.faults.is_empty() {
+            return Err(CompileError::Invalid(self.faults));
+        }
+        if !self.missing.is_empty() {
+            return Err(CompileError::Unserveable(self.missing));
+        }
+        self.budget.holds(self.body.weight)?;
+        Ok(Snapshot::of(self.body))
+    }
+
+    fn fault(&mut self, part: PartKey, why: Vec<String>) {
+        self.faults.extend(why.into_iter().map(|why| Fault {
+            part: part.clone(),
+            why,
+        }));
+    }
+}
+
+fn stale(declared: declared::Cluster) -> Stale {
+    let declared = declared.stale.unwrap_or_default();
+    Stale {
+        warn: declared.warn.map_or(Stale::default().warn, |warn| warn.0),
+        unready_after: match declared.unready_after {
+            None | Some(UnreadyAfter::Never) => None,
+            Some(UnreadyAfter::After(time)) => Some(time.0),
+        },
+    }
+}
