@@ -1,14 +1,20 @@
 //! Checks that need the document alone: references, names that collide, routes that conflict or never get a request,
 //! and the grammar of everything that is a text in the document and more than a text later.
 //!
-//! A fault names its place by steps; who holds the text turns them into lines.
+//! A fault names its place by steps; who holds the text turns them into lines. An empty text stands in for what could
+//! not be read, and nothing is said of it here: no sound document has one where a grammar is checked.
 
+mod conflicts;
+mod dead;
+mod hosts;
 mod names;
+mod route;
+mod text;
 mod upstream;
 
 use crate::declared::{Document, Gateway, Route, Upstream};
 use crate::decode::Step;
-use crate::diagnostic::{Diagnostic, Finding};
+use crate::diagnostic::{Diagnostic, Finding, Severity};
 use crate::parts::placed;
 use crate::source::Sources;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +40,8 @@ pub(crate) struct Fault {
 pub(crate) struct Checker<'d> {
     path: Vec<Step<'d>>,
     faults: Vec<Fault>,
+    errors: usize,
+    warnings: usize,
 }
 
 /// What is wrong with a whole document whose parts are sound by themselves, or not known to be: everything that
@@ -85,12 +93,26 @@ pub(crate) fn gateway(gateway: &Gateway) -> Vec<Fault> {
 }
 
 /// What is wrong with a route by itself; steps begin at the route.
-pub(crate) fn route(_route: &Route) -> Vec<Fault> {
-    Vec::new()
+pub(crate) fn route(route: &Route) -> Vec<Fault> {
+    let mut c = Checker::default();
+    route::check(&mut c, route);
+    c.faults
 }
 
-fn gateway_at<'d>(c: &mut Checker<'d>, gateway: &'d Gateway, _broken: &BTreeSet<usize>) {
+fn gateway_at<'d>(c: &mut Checker<'d>, gateway: &'d Gateway, broken: &BTreeSet<usize>) {
     names::route_ids(c, gateway);
+    hosts::check(c, gateway);
+    let mut sound = Vec::with_capacity(gateway.routes.len());
+    c.within(Step::Key("routes"), |c| {
+        for (index, route) in gateway.routes.iter().enumerate() {
+            let patterns = c.within(Step::Index(index), |c| route::check(c, route));
+            if let Some(patterns) = patterns.filter(|_| !broken.contains(&index)) {
+                sound.push(conflicts::Sound { index, route, patterns });
+            }
+        }
+    });
+    conflicts::check(c, gateway, &sound);
+    dead::check(c, &sound);
 }
 
 /// The path of a place, with routes named by their ids instead of where they stand.
@@ -121,6 +143,9 @@ fn by_id(document: &Document, at: &[At]) -> String {
     }
 }
 
+/// Errors, and warnings, beyond this many are not kept.
+const MOST_FAULTS: usize = 1_000;
+
 // === impl Checker ===
 
 impl<'d> Checker<'d> {
@@ -133,19 +158,35 @@ impl<'d> Checker<'d> {
     }
 
     pub(crate) fn report(&mut self, finding: Finding) {
-        let at = self.path.iter().map(At::from).collect();
-        self.faults.push(Fault {
-            finding,
-            at,
-            other: None,
-        });
+        self.report_at(finding, &[]);
+    }
+
+    /// A fault at `here`, which are steps from where the checker is.
+    pub(crate) fn report_at(&mut self, finding: Finding, here: &[Step<'_>]) {
+        let at = self.path.iter().chain(here).map(At::from).collect();
+        let other = None;
+        self.keep(Fault { finding, at, other });
     }
 
     /// A fault of two places: `here` and `there` are steps from where the checker is.
     pub(crate) fn report_two(&mut self, finding: Finding, here: &[Step<'_>], there: &[Step<'_>]) {
         let from = |steps: &[Step<'_>]| self.path.iter().chain(steps).map(At::from).collect::<Vec<_>>();
         let (at, other) = (from(here), Some(from(there)));
-        self.faults.push(Fault { finding, at, other });
+        self.keep(Fault { finding, at, other });
+    }
+
+    /// Whether enough was found that a search for near names is no longer worth its cost.
+    pub(crate) fn many(&self) -> bool {
+        self.faults.len() > 100
+    }
+
+    fn keep(&mut self, fault: Fault) {
+        let warning = fault.finding.severity == Severity::Warning;
+        let kept = if warning { &mut self.warnings } else { &mut self.errors };
+        *kept += 1;
+        if *kept <= MOST_FAULTS {
+            self.faults.push(fault);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Checker;
 use crate::declared::{Action, Document, Gateway};
 use crate::decode::{Step, fields::nearest};
 use crate::diagnostic::Finding;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The listener of a gateway that names none.
 const PUBLIC: &str = "public";
@@ -13,17 +13,16 @@ const PUBLIC: &str = "public";
 pub(super) fn shared_hosts<'d>(c: &mut Checker<'d>, document: &'d Document) {
     let mut taken: HashMap<(&str, &str), (&str, usize)> = HashMap::new();
     for (name, gateway) in &document.gateways {
-        let mut told = Vec::new();
+        let mut told = HashSet::new();
         let listeners = if gateway.listen.is_empty() {
             vec![PUBLIC]
         } else {
             refs(&gateway.listen)
         };
         for listener in listeners {
-            for (i, host) in gateway.hosts.iter().enumerate() {
+            for (i, host) in gateway.hosts.iter().enumerate().filter(|(_, host)| !host.is_empty()) {
                 let (other, at) = *taken.entry((listener, host)).or_insert((name, i));
-                if other != name && !told.contains(&i) {
-                    told.push(i);
+                if other != name && told.insert(i) {
                     let message = format!(
                         "gateways `{other}` and `{name}` both have the host `{host}` on the listener `{listener}`"
                     );
@@ -50,7 +49,8 @@ pub(super) fn references<'d>(c: &mut Checker<'d>, document: &'d Document, gatewa
         if document.upstreams.contains_key(name) {
             continue;
         }
-        let near = nearest(name, document.upstreams.keys().map(String::as_str));
+        let names = document.upstreams.keys().map(String::as_str);
+        let near = if c.many() { None } else { nearest(name, names) };
         let mut message = format!("there is no upstream `{}`", crate::tree::shorten(name));
         if let Some(near) = near {
             message.push_str(&format!("; did you mean `{near}`?"));

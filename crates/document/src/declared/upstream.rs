@@ -29,7 +29,7 @@ pub struct Upstream {
 }
 
 /// A target: a URL, or `{ url, weight }`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Target {
     /// `http://host[:port][/base]`; the base path is put in front of the request's.
     pub url: String,

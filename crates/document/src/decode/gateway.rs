@@ -15,8 +15,10 @@ pub(crate) fn gateway<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<(Gatewa
             .optional(&f, "expose", |d, node| {
                 d.list(node, "a list of version, node", |d, node| {
                     d.word(node, &[("version", Expose::Version), ("node", Expose::Node)], &[])
+                        .map(Some)
                 })
             })
+            .map(|expose| expose.into_iter().flatten().collect::<Vec<_>>())
             .map(|mut expose| {
                 expose.sort();
                 expose.dedup();
@@ -54,7 +56,7 @@ fn routes<'t>(d: &mut Decoder<'t>, node: &'t Node, broken: &mut Vec<usize>) -> O
 }
 
 fn listen<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Vec<String>> {
-    d.set(node, "a list of the node's listeners", 100, |d, node| {
+    d.set(node, "a list of the node's listeners", 16, |d, node| {
         let name = d.text(node, "a name of a listener, like public")?;
         check_name(d, name, node.at).then(|| name.to_owned())
     })

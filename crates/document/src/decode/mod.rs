@@ -24,6 +24,8 @@ use crate::diagnostic::{Finding, Severity};
 use crate::source::Place;
 use crate::tree::{Entry, Kind, Node, Value, push_index, push_key};
 use fields::{Field, State, nearest};
+use std::collections::HashMap;
+use std::hash::Hash;
 
 /// Findings beyond this many are counted, not kept.
 const MOST_FINDINGS: usize = 1_000;
@@ -212,8 +214,8 @@ impl<'t> Decoder<'t> {
         self.report(Finding::error("missing", message).at(fields.at).expected(expected));
     }
 
-    /// A list, each item by `f`; items that fail are left out.
-    pub(crate) fn list<T>(
+    /// A list, each item by `f`; the default stands in for items that fail, so that places stay what they are.
+    pub(crate) fn list<T: Default>(
         &mut self,
         node: &'t Node,
         expected: &str,
@@ -226,20 +228,19 @@ impl<'t> Decoder<'t> {
         let items = items.iter().enumerate();
         Some(
             items
-                .filter_map(|(i, item)| self.within(Step::Index(i), |d| f(d, item)))
+                .map(|(i, item)| self.within(Step::Index(i), |d| f(d, item)).unwrap_or_default())
                 .collect(),
         )
     }
 
     /// A list that has at least one item and none twice.
-    pub(crate) fn set<T: PartialEq>(
+    pub(crate) fn set<T: Clone + Default + Eq + Hash>(
         &mut self,
         node: &'t Node,
         expected: &str,
         most: usize,
         mut f: impl FnMut(&mut Self, &'t Node) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let mut found: Vec<(T, Place)> = Vec::new();
         let length = match &node.kind {
             Kind::List(items) => items.len(),
             _ => 0,
@@ -252,16 +253,16 @@ impl<'t> Decoder<'t> {
             );
             return None;
         }
-        self.list(node, expected, |d, item| {
+        let mut places: HashMap<T, Place> = HashMap::with_capacity(length);
+        let found = self.list(node, expected, |d, item| {
             let value = f(d, item)?;
-            match found.iter().find(|(known, _)| *known == value) {
-                Some((_, first)) => {
-                    let finding = Finding::error("duplicate", "this stands in the list twice");
-                    d.report(finding.at(item.at).other(*first).found(item.describe()));
-                }
-                None => found.push((value, item.at)),
+            if let Some(first) = places.get(&value) {
+                let finding = Finding::error("duplicate", "this stands in the list twice");
+                d.report(finding.at(item.at).other(*first).found(item.describe()));
+                return None;
             }
-            Some(())
+            places.insert(value.clone(), item.at);
+            Some(value)
         })?;
         if length == 0 {
             self.bad(
@@ -270,7 +271,7 @@ impl<'t> Decoder<'t> {
                 expected,
             );
         }
-        Some(found.into_iter().map(|(value, _)| value).collect())
+        Some(found)
     }
 
     /// A text.
@@ -282,6 +283,16 @@ impl<'t> Decoder<'t> {
                 None
             }
         }
+    }
+
+    /// A text that says something: the empty one stands in for what is broken.
+    pub(crate) fn filled(&mut self, node: &'t Node, expected: &str) -> Option<&'t str> {
+        let text = self.text(node, expected)?;
+        if text.is_empty() {
+            self.bad(node, "the text is empty", expected);
+            return None;
+        }
+        Some(text)
     }
 
     /// A text, or a number or truth value as it was spelt: what goes into a header or query has no other type.

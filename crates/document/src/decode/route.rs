@@ -4,6 +4,7 @@ use super::{Decoder, Fields, check_id, fields, message, upstream};
 use crate::declared::{Action, Compare, EncodedSlash, FieldMatch, Match, MaxBody, Respond, Rewrite, Route};
 use crate::diagnostic::Finding;
 use crate::tree::{Kind, Node};
+use sluice_http_semantics::host::HostPattern;
 
 /// Paths, hosts or addresses of one route.
 pub(super) const MOST: usize = 100;
@@ -63,7 +64,7 @@ fn pattern<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<String> {
 }
 
 pub(super) fn long_text<'t>(d: &mut Decoder<'t>, node: &'t Node, expected: &str) -> Option<String> {
-    let text = d.text(node, expected)?;
+    let text = d.filled(node, expected)?;
     if text.len() > LONGEST {
         d.bad(
             node,
@@ -106,11 +107,11 @@ fn method<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<String> {
     Some(upper)
 }
 
-/// Names, lower case.
+/// Names in their normal form; what is no host is kept as it is and told later.
 pub(super) fn hosts<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Vec<String>> {
-    d.set(node, "a list of hosts", 1_000, |d, node| {
-        let text = d.text(node, "a host like shop.example.com, *.example.com or *")?;
-        Some(text.to_ascii_lowercase())
+    d.set(node, "a list of hosts", 10_000, |d, node| {
+        let text = d.filled(node, "a host like shop.example.com, *.example.com or *")?;
+        Some(HostPattern::parse(text).map_or_else(|_| text.to_owned(), |pattern| pattern.to_string()))
     })
 }
 

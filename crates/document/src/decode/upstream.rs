@@ -1,9 +1,11 @@
 //! `upstreams.NAME`.
 
-use super::{Decoder, Fields, fields};
+use super::{Decoder, Fields, Step, fields};
 use crate::declared::{Balance, HostPolicy, Pool, Protocol, Retry, Target, Timeout, Upstream};
 use crate::diagnostic::Finding;
+use crate::source::Place;
 use crate::tree::{Kind, Node};
+use std::collections::HashMap;
 
 /// Targets of one upstream.
 const MOST_TARGETS: usize = 1_000;
@@ -24,39 +26,25 @@ pub(crate) fn upstream<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Upstre
 }
 
 fn targets<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Vec<Target>> {
-    let mut seen: Vec<(String, crate::source::Place)> = Vec::new();
-    let known = d.list(node, "a list of targets", target)?;
-    if let Kind::List(items) = &node.kind {
-        if items.is_empty() {
-            d.bad(node, "an upstream needs at least one target", "a list of URLs");
+    const EXPECTED: &str = "a list of URLs";
+    let known = d.list(node, EXPECTED, target)?;
+    let Kind::List(items) = &node.kind else { return None };
+    if items.is_empty() || items.len() > MOST_TARGETS {
+        d.bad(node, format!("an upstream has 1 to {MOST_TARGETS} targets"), EXPECTED);
+    }
+    let mut seen: HashMap<&str, Place> = HashMap::with_capacity(items.len());
+    for (i, (target, item)) in known
+        .iter()
+        .zip(items)
+        .enumerate()
+        .filter(|(_, (target, _))| !target.url.is_empty())
+    {
+        if let Some(first) = seen.get(&*target.url) {
+            let message = "this target stands in the list twice; give it a greater weight instead";
+            let finding = Finding::error("duplicate", message).at(item.at).other(*first);
+            d.within(Step::Index(i), |d| d.report(finding.found(&*target.url)));
         }
-        if items.len() > MOST_TARGETS {
-            d.bad(
-                node,
-                format!("an upstream has at most {MOST_TARGETS} targets"),
-                "a list of URLs",
-            );
-            return None;
-        }
-        if items.len() == known.len() {
-            for (i, (target, item)) in known.iter().zip(items).enumerate() {
-                match seen.iter().find(|(url, _)| *url == target.url) {
-                    Some((_, first)) => {
-                        let first = *first;
-                        let message = "this target stands in the list twice; give it a greater weight instead";
-                        d.within(super::Step::Index(i), |d| {
-                            d.report(
-                                Finding::error("duplicate", message)
-                                    .at(item.at)
-                                    .other(first)
-                                    .found(&*target.url),
-                            );
-                        });
-                    }
-                    None => seen.push((target.url.clone(), item.at)),
-                }
-            }
-        }
+        seen.entry(&target.url).or_insert(item.at);
     }
     Some(known)
 }
@@ -84,11 +72,11 @@ fn target<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Target> {
 }
 
 fn url<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<String> {
-    d.text(node, "a URL like http://10.0.0.1:8080").map(str::to_owned)
+    d.filled(node, "a URL like http://10.0.0.1:8080").map(str::to_owned)
 }
 
 fn host<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<HostPolicy> {
-    Some(match d.text(node, "preserve, target, or a host")? {
+    Some(match d.filled(node, "preserve, target, or a host")? {
         "preserve" => HostPolicy::Preserve,
         "target" => HostPolicy::Target,
         literal => HostPolicy::Literal(literal.to_owned()),

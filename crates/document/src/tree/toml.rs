@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 pub(super) fn read(text: &str, file: u32) -> Result<Node, Vec<Finding>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(errors.iter().map(|error| fault(error, text, &table, file)).collect());
+        return Err(errors.iter().map(|error| fault(error, text, file)).collect());
     }
     let at = Place { file, start: 0, end: 0 };
     let kind = map(table.get_ref(), file, 0).map_err(|finding| vec![*finding])?;
@@ -67,45 +67,52 @@ fn place(file: u32, span: std::ops::Range<usize>) -> Place {
     }
 }
 
-fn fault(error: &toml::de::Error, text: &str, table: &Spanned<DeTable<'_>>, file: u32) -> Finding {
+fn fault(error: &toml::de::Error, text: &str, file: u32) -> Finding {
     let message = error.message().lines().next().unwrap_or_default();
     let Some(span) = error.span() else {
         return Finding::error("syntax", format!("not TOML: {message}")).at(place(file, 0..0));
     };
     let at = place(file, span.clone());
     if message.contains("duplicate key") {
-        let key = text.get(span).unwrap_or_default();
-        let found = Finding::error("duplicate", format!("`{key}` is declared twice"));
-        let found = found.at(at).path(key).found(format!("a second `{key}`"));
-        return match earlier(table.get_ref(), key.trim_matches(['"', '\'']), at.start) {
-            Some(first) => found.other(place(file, first)),
-            None => found,
-        };
+        return double(text, span, file);
     }
     Finding::error("syntax", format!("not TOML: {message}")).at(at)
 }
 
-/// The last key of this name before `before`: the parser tells of the second place alone.
-fn earlier(table: &DeTable<'_>, name: &str, before: u32) -> Option<std::ops::Range<usize>> {
-    let mut best: Option<std::ops::Range<usize>> = None;
-    let mut open = vec![table];
-    let mut values: Vec<&DeValue<'_>> = Vec::new();
-    while let Some(table) = open.pop() {
-        for (key, value) in table {
-            let span = key.span();
-            let nearer = best.as_ref().is_none_or(|best| best.start < span.start);
-            if key.get_ref() == name && span.start < before as usize && nearer {
-                best = Some(span);
+/// The parser tells of the second place alone. The first is sought among the lines before: the same table head, or the
+/// same key since the last table head.
+fn double(text: &str, span: std::ops::Range<usize>, file: u32) -> Finding {
+    let key = text.get(span.clone()).unwrap_or_default();
+    let before = text.get(..span.start).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default().trim();
+    let head = line
+        .starts_with('[')
+        .then(|| line.split('#').next().unwrap_or_default().trim());
+    let mut first = None;
+    let mut start = 0;
+    for earlier in text[..line_start].split_inclusive('\n') {
+        let content = earlier.trim();
+        match head {
+            Some(head) => {
+                if first.is_none() && content.split('#').next().unwrap_or_default().trim() == head {
+                    first = Some(start);
+                }
             }
-            values.push(value.get_ref());
-        }
-        while let Some(value) = values.pop() {
-            match value {
-                DeValue::Table(table) => open.push(table),
-                DeValue::Array(items) => values.extend(items.iter().map(Spanned::get_ref)),
-                _ => {}
+            None if content.starts_with('[') => first = None,
+            None => {
+                let same = content
+                    .strip_prefix(key)
+                    .is_some_and(|rest| rest.trim_start().starts_with('='));
+                first = first.or(same.then_some(start));
             }
         }
+        start += earlier.len();
     }
-    best
+    let path = head.map_or(key, |head| head.trim_matches(['[', ']']).trim());
+    let finding = super::double(key, path, place(file, span), place(file, 0..0));
+    Finding {
+        other: first.map(|start| place(file, start..start)),
+        ..finding
+    }
 }

@@ -1,0 +1,136 @@
+//! Texts that are more than texts: hosts, path patterns, texts with `${…}`, regular expressions, names of headers.
+//! The grammars are those that serve later; here they are read to tell what is wrong, and thrown away.
+
+use super::Checker;
+use crate::diagnostic::Finding;
+use crate::tree::shorten;
+use regex_automata::meta::{self, Regex};
+use sluice_expression::{JsonTemplate, Scope, Template, TemplateError};
+use sluice_http_semantics::host::{Host, HostPattern};
+use sluice_http_semantics::pattern::Pattern;
+use sluice_http_semantics::reserved::forbidden;
+
+/// Bytes that a compiled regular expression may take.
+const REGEX_BYTES: usize = 1 << 20;
+
+/// A host of a gateway or route.
+pub(super) fn host(c: &mut Checker<'_>, text: &str) -> Option<HostPattern> {
+    let read = HostPattern::parse(text);
+    if let Err(error) = &read {
+        let finding = Finding::error("bad_host", error.to_string()).found(shorten(text));
+        c.report(finding.expected("a name like shop.example.com, *.example.com, or *"));
+    }
+    read.ok()
+}
+
+/// A literal `host[:port]`.
+pub(super) fn authority(c: &mut Checker<'_>, text: &str) -> Option<()> {
+    let read = Host::parse(text).map(drop);
+    if let Err(error) = &read {
+        let finding = Finding::error("bad_host", error.to_string()).found(shorten(text));
+        c.report(finding.expected("preserve, target, or a host like orders.internal:8080"));
+    }
+    read.ok()
+}
+
+/// A route's path. A regular expression in it is tried.
+pub(super) fn path(c: &mut Checker<'_>, text: &str) -> Option<Pattern> {
+    match Pattern::parse(text) {
+        Ok(Pattern::Regex(expression)) => regex(c, &expression).map(|()| Pattern::Regex(expression)),
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            let finding = Finding::error("bad_path", error.to_string()).found(shorten(text));
+            c.report(finding.expected("a path like /orders/{id}, /files/** or regex:^/v[0-9]+/"));
+            None
+        }
+    }
+}
+
+pub(super) fn regex(c: &mut Checker<'_>, expression: &str) -> Option<()> {
+    let config = meta::Config::new()
+        .nfa_size_limit(Some(REGEX_BYTES))
+        .onepass_size_limit(Some(REGEX_BYTES));
+    let error = match Regex::builder().configure(config).build(expression) {
+        Ok(_) => return Some(()),
+        Err(error) => error,
+    };
+    let why = match (error.syntax_error(), error.size_limit()) {
+        (Some(syntax), _) => {
+            let text = syntax.to_string();
+            text.lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned()
+        }
+        (None, Some(_)) => format!("compiled, it takes more than {REGEX_BYTES} bytes"),
+        (None, None) => error.to_string(),
+    };
+    let finding = Finding::error(
+        "bad_regex",
+        format!("this is no regular expression that can be used: {why}"),
+    );
+    c.report(finding.found(shorten(expression)));
+    None
+}
+
+/// A text with `${…}`; gives it if it is sound.
+pub(super) fn template(c: &mut Checker<'_>, text: &str, scope: Option<&Scope>) -> Option<Template> {
+    match Template::parse(text, scope?) {
+        Ok(template) => Some(template),
+        Err(errors) => {
+            for error in errors {
+                c.report(template_finding(error, text));
+            }
+            None
+        }
+    }
+}
+
+/// Texts inside of a JSON answer.
+pub(super) fn json(c: &mut Checker<'_>, value: &serde_json::Value, scope: Option<&Scope>) {
+    let Some(scope) = scope else { return };
+    if let Err(errors) = JsonTemplate::parse(value, scope) {
+        for error in errors {
+            let mut finding = template_finding(error.error, "");
+            if !error.path.is_empty() {
+                finding.message = format!("in `{}`: {}", shorten(&error.path), finding.message);
+            }
+            c.report(finding);
+        }
+    }
+}
+
+fn template_finding(error: TemplateError, text: &str) -> Finding {
+    let found = text
+        .get(error.at.clone())
+        .filter(|found| !found.is_empty())
+        .map(shorten);
+    let finding = Finding::error("bad_template", error.to_string()).nearest(error.nearest);
+    match found {
+        Some(found) => finding.found(found),
+        None => finding,
+    }
+}
+
+/// A header's value, a text with `${…}`: what is written out must be visible ASCII.
+pub(super) fn header_value(c: &mut Checker<'_>, text: &str, scope: Option<&Scope>) {
+    template(c, text, scope);
+    if let Some(bad) = text.chars().find(|c| !(matches!(c, ' '..='~') || *c == '\t')) {
+        let what = if bad.is_ascii() {
+            "a control character"
+        } else {
+            "a character beyond ASCII"
+        };
+        let message = format!("a header's value cannot hold {what} (RFC 9110 §5.5)");
+        c.report(Finding::error("bad_value", message).found(format!("the character {bad:?}")));
+    }
+}
+
+/// The name of a header that a document wants to change.
+pub(super) fn changed_header(c: &mut Checker<'_>, name: &str) {
+    if let Some(why) = forbidden(name) {
+        let message = format!("`{name}` cannot be changed: {why}");
+        c.report(Finding::error("reserved_header", message).found(name));
+    }
+}
