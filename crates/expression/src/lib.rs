@@ -25,7 +25,7 @@ mod template;
 pub use error::{ErrorKind, JsonTemplateError, TemplateError};
 pub use field::{Field, Inputs, Scope};
 pub use json::JsonTemplate;
-pub use template::Template;
+pub use template::{Part, Template};
 
 /// Bytes of one text.
 pub const LONGEST_TEMPLATE: usize = 64 * 1024;

@@ -17,6 +17,15 @@ enum Piece {
     Field(Field),
 }
 
+/// A piece of a text, as it is seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'t> {
+    /// Plain text.
+    Text(&'t str),
+    /// A value.
+    Field(&'t Field),
+}
+
 // === impl Template ===
 
 impl Template {
@@ -108,11 +117,27 @@ impl Template {
         }
     }
 
+    /// What stands behind the last expression.
+    pub fn trailing_text(&self) -> &str {
+        match self.pieces.last() {
+            Some(Piece::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// The values that it names, in the order of the text.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(_) => None,
             Piece::Field(field) => Some(field),
+        })
+    }
+
+    /// Its parts, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => Part::Text(text),
+            Piece::Field(field) => Part::Field(field),
         })
     }
 
@@ -142,6 +167,24 @@ impl Template {
                 }
             }
         }
+    }
+}
+
+impl<'t> FromIterator<Part<'t>> for Template {
+    fn from_iter<I: IntoIterator<Item = Part<'t>>>(parts: I) -> Self {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => plain.push_str(text),
+                Part::Field(field) => {
+                    push_text(&mut pieces, &mut plain);
+                    pieces.push(Piece::Field(field.clone()));
+                }
+            }
+        }
+        push_text(&mut pieces, &mut plain);
+        Self { pieces }
     }
 }
 

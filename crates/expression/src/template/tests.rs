@@ -103,6 +103,16 @@ fn it_parts_at_a_mark_of_its_plain_text() {
     assert_eq!(text(&path), "/a/<request.query['?']>");
     assert_eq!(text(&query), "q=<params.id>?");
     assert_eq!(path.split_once('?'), None);
+    assert_eq!((path.leading_text(), path.trailing_text()), ("/a/", ""));
+    assert_eq!((query.leading_text(), query.trailing_text()), ("q=", "?"));
+}
+
+#[test]
+fn it_is_put_together_again_from_its_parts() {
+    let template = Template::parse("a${params.id}b${client.ip}", &scope()).unwrap();
+    assert_eq!(template.parts().collect::<Template>(), template);
+    let texts: Template = [Part::Text("a"), Part::Text(""), Part::Text("b")].into_iter().collect();
+    assert_eq!(texts, Template::literal("ab"));
 }
 
 #[test]
