@@ -25,6 +25,7 @@ mod format;
 mod parse;
 mod parts;
 mod print;
+mod render;
 mod source;
 mod tree;
 
@@ -36,6 +37,7 @@ pub use format::Format;
 pub use parse::{Parsed, parse, parse_files, parse_part};
 pub use parts::{CorruptPart, Part, PartKey, UnknownPart, decode_part, encode_part, join, split};
 pub use print::{PartPrintError, PrintError, print, print_part};
+pub use render::render;
 pub use tree::{MAX_BYTES, MAX_DEPTH};
 
 /// The feature level of this version: the highest that its fields need. A cluster's level rises when all its nodes

@@ -193,7 +193,8 @@ fn routes_that_conflict_are_both_named() {
          - { path: \"/orders/{id}\", upstream: a, id: conditional, match: { headers: { x-a: b } } }
          - { path: \"/orders/{id}\", upstream: a, id: first, priority: 1, methods: [PUT] }
          - { path: \"/orders/{id}\", upstream: a, id: host, hosts: [\"*.example.net\"] }
-         - { path: \"/orders/{id}\", upstream: a, id: narrow, hosts: [\"x.example.net\"] }"
+         - { path: \"/orders/{id}\", upstream: a, id: narrow, hosts: [\"x.example.net\"] }
+         - { path: \"/orders/{id}\", upstream: a, id: again, hosts: [\"x.example.net\", \"y.example.net\"] }"
     )));
 }
 
@@ -323,4 +324,26 @@ fn aliases_and_merge_keys_are_followed() {
         document.upstreams["b"].timeout.unwrap().attempt.unwrap().to_string(),
         "2s"
     );
+}
+
+#[test]
+fn a_terminal_shows_the_line_and_the_place_in_it() {
+    let text = "upstreams:\n  orders:\n    tagrets: [\"http://127.0.0.1:9101\"]\n    timeout: { connect: 5 }\n";
+    let errors = parse(text, Format::Yaml, Some("shop.yaml")).unwrap_err();
+    insta::assert_snapshot!(sluice_document::render(&errors, &[("shop.yaml", text)], false));
+    let nothing: &[(&str, &str)] = &[];
+    assert!(sluice_document::render(&errors, nothing, false).contains("tagrets: [\"http://127.0.0.1:9101\"]"));
+    assert!(sluice_document::render(&errors, &[("shop.yaml", text)], true).contains('\u{1b}'));
+    assert_eq!(sluice_document::render(&[], nothing, true), "");
+}
+
+#[test]
+fn a_route_behind_all_paths_or_all_hosts_is_warned_of() {
+    let text = routes(
+        "- { path: /**, upstream: a }
+         - { path: \"regex:^/v[0-9]+/\", upstream: a }
+         - { path: /x, upstream: a, id: named, hosts: [\"shop.example.com\", \"*.example.net\"] }
+         - { path: /x, upstream: a, id: unnamed, methods: [GET] }",
+    );
+    insta::assert_snapshot!(told(&parse(&text, Format::Yaml, None).unwrap().warnings));
 }

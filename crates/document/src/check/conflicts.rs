@@ -1,15 +1,15 @@
 //! Routes that conflict: the same rank and the same conditions, so that nothing tells which of them takes a request.
 //!
-//! Rank and conditions are told by priority, host, the shape of the path, method and `match`. A route without hosts of
-//! its own has the gateway's. One step for each combination of path, method and host of a route.
+//! Rank and conditions are told by priority, the route's own host (a route without one comes after those that have
+//! one), the shape of the path, method and `match`. One step for each combination of path, method and host of a route.
 
 use super::Checker;
 use super::route::shape;
-use crate::declared::{Gateway, Route};
+use crate::declared::Route;
 use crate::decode::Step;
 use crate::diagnostic::Finding;
 use sluice_http_semantics::pattern::Pattern;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 /// A route with its patterns: those that may be compared.
@@ -36,36 +36,26 @@ struct Claim {
 }
 
 /// The checker stands at the gateway.
-pub(super) fn check<'d>(c: &mut Checker<'d>, gateway: &'d Gateway, routes: &[Sound<'d>]) {
-    let hosts: HashSet<&str> = gateway.hosts.iter().map(String::as_str).collect();
+pub(super) fn check(c: &mut Checker<'_>, routes: &[Sound<'_>]) {
     let hasher = std::hash::RandomState::new();
     // By hash alone: what collides is compared in full before it is told.
     let mut claims: HashMap<u64, Claim> = HashMap::with_capacity(routes.len());
-    let (own, shared): (Vec<_>, Vec<_>) = routes
-        .iter()
-        .enumerate()
-        .partition(|(_, sound)| !sound.route.hosts.is_empty());
-    for (at, sound) in shared.into_iter().chain(own) {
+    for (at, sound) in routes.iter().enumerate() {
         let matches = if sound.route.matches.is_empty() {
             String::new()
         } else {
             serde_json::to_string(&sound.route.matches).unwrap_or_default()
         };
-        let found = claim((at, sound), &matches, &hosts, &mut claims, &hasher);
+        let found = claim((at, sound), &matches, &mut claims, &hasher);
         let Some((here, method, claim)) = found else { continue };
         let other = &routes[claim.route];
         if other.route.matches != sound.route.matches {
             continue;
         }
-        let ((first, first_path), (second, second_path)) = if other.index < sound.index {
-            ((other, claim.path), (sound, here))
-        } else {
-            ((sound, here), (other, claim.path))
-        };
         let message = format!(
             "routes `{}` and `{}` both take {method}`{}` under the same conditions; give one of them a condition, \
              another path or a greater priority",
-            first.route.id, second.route.id, first.patterns[first_path],
+            other.route.id, sound.route.id, other.patterns[claim.path],
         );
         let steps = |sound: &Sound<'_>, path| {
             [
@@ -75,8 +65,8 @@ pub(super) fn check<'d>(c: &mut Checker<'d>, gateway: &'d Gateway, routes: &[Sou
                 Step::Index(path),
             ]
         };
-        let finding = Finding::error("route_conflict", message).found(second.patterns[second_path].to_string());
-        c.report_two(finding, &steps(second, second_path), &steps(first, first_path));
+        let finding = Finding::error("route_conflict", message).found(sound.patterns[here].to_string());
+        c.report_two(finding, &steps(sound, here), &steps(other, claim.path));
     }
 }
 
@@ -85,7 +75,6 @@ pub(super) fn check<'d>(c: &mut Checker<'d>, gateway: &'d Gateway, routes: &[Sou
 fn claim<'c>(
     (at, sound): (usize, &Sound<'_>),
     matches: &str,
-    gateway_hosts: &HashSet<&str>,
     claims: &'c mut HashMap<u64, Claim>,
     hasher: &std::hash::RandomState,
 ) -> Option<(usize, String, &'c Claim)> {
@@ -112,22 +101,12 @@ fn claim<'c>(
                     host,
                     matches,
                 };
-                // Where a route names a host of its gateway, routes with all of the gateway's hosts are met as well.
-                let wider = (gateway_hosts.contains(host)).then(|| Key {
-                    host: "",
-                    ..key.clone()
-                });
-                for hash in [Some(&key), wider.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .map(|key| hasher.hash_one(key))
-                {
-                    if claims.get(&hash).is_some_and(|claim| claim.route != at) && taken.is_none() {
-                        taken = Some((hash, path, *method));
-                    }
+                let hash = hasher.hash_one(&key);
+                match claims.get(&hash) {
+                    Some(claim) if claim.route != at && taken.is_none() => taken = Some((hash, path, *method)),
+                    Some(_) => {}
+                    None => drop(claims.insert(hash, Claim { route: at, path })),
                 }
-                let claim = Claim { route: at, path };
-                claims.entry(hasher.hash_one(&key)).or_insert(claim);
             }
         }
     }

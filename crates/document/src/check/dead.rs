@@ -1,14 +1,15 @@
-//! Dead routes: those that never get a request, since a route of greater priority takes every one that they would.
+//! Dead routes: those that never get a request, since another route that is tried before takes every one they would.
 //!
-//! At one priority the more specific route is tried first and cannot hide a wider one, so only priorities hide. What
-//! is told is what follows from the text: each of a route's paths is taken by a pattern of another route, whose hosts,
-//! methods and conditions ask for no more. Whether one regular expression takes all that another does is not decided,
-//! nor whether several routes together hide one.
+//! What is told is what follows from the text: each of a route's paths is taken by a pattern of another route, whose
+//! hosts, methods and conditions ask for no more. Such a route is tried before if its priority is greater; at one
+//! priority the more specific path is tried first and hides nothing, but any path is tried before a regular expression,
+//! and a route that names all hosts of its gateway before one that names none. Whether an expression takes all that
+//! something else does is not decided, nor whether several routes together hide one.
 
 use super::Checker;
 use super::conflicts::Sound;
 use super::hosts::covers;
-use crate::declared::{Compare, FieldMatch, Match};
+use crate::declared::{Compare, FieldMatch, Gateway, Match};
 use crate::decode::Step;
 use crate::diagnostic::Finding;
 use sluice_http_semantics::host::HostPattern;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 /// Comparisons for each route, on the average, after which the search ends.
 const EFFORT: usize = 50;
 
-/// Patterns by segments; a node's lists are in falling order of priority.
+/// Patterns by segments; lists are in falling order of priority.
 #[derive(Default)]
 struct Tree<'p> {
     nodes: Vec<TreeNode<'p>>,
@@ -31,6 +32,8 @@ struct TreeNode<'p> {
     param: Option<usize>,
     ends: Vec<Entry>,
     rests: Vec<Entry>,
+    /// Those of both lists that name all hosts of their gateway.
+    named: Vec<(Entry, bool)>,
 }
 
 /// An index into the list of routes, with the route's priority.
@@ -41,22 +44,17 @@ struct Entry {
 }
 
 /// The checker stands at the gateway. Gives the number of comparisons.
-pub(super) fn check(c: &mut Checker<'_>, routes: &[Sound<'_>]) -> usize {
-    let priority = |sound: &Sound<'_>| sound.route.priority.unwrap_or(0);
-    let (Some(least), Some(most)) = (routes.iter().map(priority).min(), routes.iter().map(priority).max()) else {
-        return 0;
-    };
-    if least == most {
-        return 0;
-    }
-    // Only what stands above the least priority can hide anything.
-    let mut order: Vec<usize> = (0..routes.len()).filter(|i| priority(&routes[*i]) > least).collect();
+pub(super) fn check(c: &mut Checker<'_>, gateway: &Gateway, routes: &[Sound<'_>]) -> usize {
+    let all = parsed(&gateway.hosts);
+    let own: Vec<Vec<HostPattern>> = routes.iter().map(|sound| hosts_of(sound, &all)).collect();
+    let mut order: Vec<usize> = (0..routes.len()).collect();
     order.sort_by_key(|i| std::cmp::Reverse(priority(&routes[*i])));
     let mut tree = Tree {
         nodes: vec![TreeNode::default()],
         ..Tree::default()
     };
     for route in order {
+        let names_all = own[route].is_empty() && !routes[route].route.hosts.is_empty();
         for pattern in &routes[route].patterns {
             tree.insert(
                 pattern,
@@ -64,10 +62,10 @@ pub(super) fn check(c: &mut Checker<'_>, routes: &[Sound<'_>]) -> usize {
                     priority: priority(&routes[route]),
                     route,
                 },
+                names_all,
             );
         }
     }
-    let hosts: Vec<Vec<HostPattern>> = routes.iter().map(hosts_of).collect();
     let most_effort = EFFORT * routes.len() + 1_000;
     let mut effort = 0;
     for (i, sound) in routes.iter().enumerate() {
@@ -75,9 +73,10 @@ pub(super) fn check(c: &mut Checker<'_>, routes: &[Sound<'_>]) -> usize {
         for (path, pattern) in sound.patterns.iter().enumerate() {
             let mut hides = |entry: Entry| {
                 effort += 1;
-                entry.route != i && hides(&routes[entry.route], &hosts[entry.route], sound, &hosts[i])
+                entry.route != i && hides(&routes[entry.route], &own[entry.route], sound, &own[i])
             };
-            if let Some(entry) = tree.find(pattern, priority(sound), &mut hides) {
+            let found = tree.above(pattern, priority(sound), &mut hides);
+            if let Some(entry) = found.or_else(|| tree.before(pattern, sound, &mut hides)) {
                 hidden.push((path, entry.route));
             }
         }
@@ -91,6 +90,10 @@ pub(super) fn check(c: &mut Checker<'_>, routes: &[Sound<'_>]) -> usize {
         }
     }
     effort
+}
+
+fn priority(sound: &Sound<'_>) -> i32 {
+    sound.route.priority.unwrap_or(0)
 }
 
 fn report(c: &mut Checker<'_>, sound: &Sound<'_>, hidden: &[(usize, usize)], routes: &[Sound<'_>]) {
@@ -107,9 +110,9 @@ fn report(c: &mut Checker<'_>, sound: &Sound<'_>, hidden: &[(usize, usize)], rou
             )
         };
         let message = format!(
-            "{what}: route `{}` with priority {} takes them all before",
+            "{what}: route `{}` with priority {} comes first and takes them all",
             by.route.id,
-            by.route.priority.unwrap_or(0)
+            priority(by)
         );
         let here = steps(sound)
             .into_iter()
@@ -123,14 +126,15 @@ fn report(c: &mut Checker<'_>, sound: &Sound<'_>, hidden: &[(usize, usize)], rou
     }
 }
 
-/// The route's own hosts; empty: the gateway's, which no route of it goes beyond.
-fn hosts_of(sound: &Sound<'_>) -> Vec<HostPattern> {
-    sound
-        .route
-        .hosts
-        .iter()
-        .filter_map(|host| HostPattern::parse(host).ok())
-        .collect()
+/// The route's own hosts; empty: all of the gateway's, which no route of it goes beyond.
+fn hosts_of(sound: &Sound<'_>, all: &[HostPattern]) -> Vec<HostPattern> {
+    let own = parsed(&sound.route.hosts);
+    let everything = all.len() <= own.len() && all.iter().all(|host| own.iter().any(|wide| covers(wide, host)));
+    if everything { Vec::new() } else { own }
+}
+
+fn parsed(hosts: &[String]) -> Vec<HostPattern> {
+    hosts.iter().filter_map(|host| HostPattern::parse(host).ok()).collect()
 }
 
 /// Whether `other`, whose paths cover the one at hand, asks for nothing that `sound` does not ask for.
@@ -167,7 +171,7 @@ fn all_implied(wide: &BTreeMap<String, FieldMatch>, narrow: &BTreeMap<String, Fi
 // === impl Tree ===
 
 impl<'p> Tree<'p> {
-    fn insert(&mut self, pattern: &'p Pattern, entry: Entry) {
+    fn insert(&mut self, pattern: &'p Pattern, entry: Entry, names_all: bool) {
         let segments = match pattern {
             Pattern::Regex(expression) => return self.regexes.entry(expression).or_default().push(entry),
             Pattern::Tree { segments } => segments,
@@ -176,7 +180,7 @@ impl<'p> Tree<'p> {
         for segment in segments {
             let next = self.nodes.len();
             let child = match segment {
-                Segment::Rest => return self.nodes[node].rests.push(entry),
+                Segment::Rest => break,
                 Segment::Literal(literal) => *self.nodes[node].literals.entry(literal).or_insert(next),
                 Segment::Param(_) => *self.nodes[node].param.get_or_insert(next),
             };
@@ -185,17 +189,19 @@ impl<'p> Tree<'p> {
             }
             node = child;
         }
-        self.nodes[node].ends.push(entry);
+        let rest = ends_in_rest(segments);
+        let node = &mut self.nodes[node];
+        if rest { &mut node.rests } else { &mut node.ends }.push(entry);
+        if names_all {
+            node.named.push((entry, rest));
+        }
     }
 
-    /// The first pattern of greater priority that takes all that `pattern` takes and that `hides` agrees to.
-    fn find(&self, pattern: &Pattern, priority: i32, hides: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
+    /// A pattern of greater priority that takes all that `pattern` takes and that `hides` agrees to.
+    fn above(&self, pattern: &Pattern, priority: i32, hides: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
         let mut among = |entries: &[Entry]| {
-            entries
-                .iter()
-                .copied()
-                .take_while(|entry| entry.priority > priority)
-                .find(|entry| hides(*entry))
+            let greater = entries.iter().copied().take_while(|entry| entry.priority > priority);
+            greater.into_iter().find(|entry| hides(*entry))
         };
         let segments = match pattern {
             Pattern::Regex(expression) => {
@@ -227,5 +233,89 @@ impl<'p> Tree<'p> {
             }
         }
         None
+    }
+
+    /// A pattern of the same priority that is tried before nevertheless.
+    fn before(&self, pattern: &Pattern, sound: &Sound<'_>, hides: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
+        let same = |entry: &Entry| entry.priority == priority(sound);
+        match pattern {
+            Pattern::Regex(_) => {
+                let rests = self.nodes[0].rests.iter();
+                rests.copied().filter(same).find(|entry| hides(*entry))
+            }
+            Pattern::Tree { segments } if sound.route.hosts.is_empty() => {
+                let mut node = &self.nodes[0];
+                for segment in segments {
+                    node = match segment {
+                        Segment::Rest => break,
+                        Segment::Literal(literal) => &self.nodes[*node.literals.get(literal.as_ref())?],
+                        Segment::Param(_) => &self.nodes[node.param?],
+                    };
+                }
+                let named = node.named.iter().filter(|(_, rest)| *rest == ends_in_rest(segments));
+                named.map(|(entry, _)| *entry).filter(same).find(|entry| hides(*entry))
+            }
+            Pattern::Tree { .. } => None,
+        }
+    }
+}
+
+fn ends_in_rest(segments: &[Segment]) -> bool {
+    segments.last() == Some(&Segment::Rest)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Format;
+
+    /// Comparisons for a gateway of these routes.
+    fn effort(routes: impl Iterator<Item = String>) -> (usize, Vec<String>) {
+        let routes: String = routes.collect();
+        let text = format!("gateways:\n  web:\n    hosts: ['*']\n    routes:\n{routes}");
+        let document = crate::parse(&text, Format::Yaml, None).unwrap().document;
+        let gateway = &document.gateways["web"];
+        let sound: Vec<_> = (0..)
+            .zip(&gateway.routes)
+            .map(|(index, route)| {
+                let patterns = route.paths.iter().map(|path| Pattern::parse(path).unwrap()).collect();
+                Sound { index, route, patterns }
+            })
+            .collect();
+        let mut c = Checker::default();
+        let effort = check(&mut c, gateway, &sound);
+        (
+            effort,
+            c.faults
+                .into_iter()
+                .map(|fault| fault.finding.code.to_owned())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn ten_thousand_ordinary_routes_cost_a_few_comparisons_each() {
+        let (effort, codes) = effort((0..10_000).map(|i| {
+            let (priority, path) = match i % 4 {
+                0 => (0, format!("/a{i}/{{id}}")),
+                1 => (5, format!("/a{}/{{id}}/**", i - 1)),
+                2 => (0, format!("/b/{{x}}/c{i}")),
+                _ => (1, "regex:^/c".to_owned() + &i.to_string()),
+            };
+            format!("      - {{ path: '{path}', respond: {{}}, priority: {priority} }}\n")
+        }));
+        assert!(effort <= 2 * 10_000, "{effort}");
+        assert_eq!(codes.len(), 1_000, "one for each hidden route, up to what is kept");
+    }
+
+    #[test]
+    fn routes_that_are_all_alike_end_the_search_and_it_says_so() {
+        let (effort, codes) = effort((0..3_000).map(|i| {
+            let condition = format!("match: {{ headers: {{ x-a: v{i} }} }}");
+            format!("      - {{ path: /x, respond: {{}}, priority: {i}, {condition} }}\n")
+        }));
+        assert!(effort <= (EFFORT + 1) * 3_000 + 1_000, "{effort}");
+        assert_eq!(codes, ["dead_routes_unknown"]);
     }
 }

@@ -111,8 +111,8 @@ fn gateway_at<'d>(c: &mut Checker<'d>, gateway: &'d Gateway, broken: &BTreeSet<u
             }
         }
     });
-    conflicts::check(c, gateway, &sound);
-    dead::check(c, &sound);
+    conflicts::check(c, &sound);
+    dead::check(c, gateway, &sound);
 }
 
 /// The path of a place, with routes named by their ids instead of where they stand.
