@@ -1,1 +1,52 @@
-//! A change's way: check, diff, compile, propose, follow, publish; status, history, boot guard.
+//! A change's way through the cluster, and the cluster's own life.
+//!
+//! Owns: what is asked of the configuration and whether it may be (`change`); which version this
+//! node serves by, and that no version can keep it down (`follow`, `boot_guard`); how nodes form a
+//! cluster, enter it and leave it (`membership`); who may operate it (`tokens`); what is told of all
+//! that: status, readiness, views.
+//!
+//! Must never know: HTTP, routes, requests, how a log is kept, how bytes cross the link.
+//!
+//! ```text
+//!   any node ──▶ leader: turn ▸ plan ▸ check ▸ rehearse on every healthy node ▸ propose
+//!                                                        │                        │ a majority has it on disk
+//!                             rehearse: compile, keep ◀──┘                        ▼
+//!                                        │                          every node: follow
+//!                                        └──────────────────────────▶ publish ▸ workers swap ▸ live ▸ told to all
+//! ```
+//!
+//! Pure and tested by value: `boot_guard`, `readiness`, `membership::forming`,
+//! `membership::admission`, `change::plan`, `digest`. Around them are shells that ask, write and
+//! wait.
+
+#![forbid(unsafe_code)]
+
+mod boot_guard;
+mod change;
+mod compile;
+mod control;
+mod core;
+mod digest;
+#[cfg(feature = "fault-points")]
+mod fault_points;
+mod figures;
+mod follow;
+mod leader;
+mod members;
+mod membership;
+mod readiness;
+mod refusal;
+mod rfc3339;
+mod service;
+mod status;
+mod tokens;
+mod view;
+mod wire;
+
+pub use boot_guard::{BootRecord, CRASHES, PROVEN_AFTER};
+pub use change::{Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, Wait};
+pub use control::{Config, Control, StartError};
+pub use refusal::Refusal;
+pub use view::{
+    AuthorView, ClusterView, Degraded, MemberOp, NodeView, ReadyView, Role, TokenRole, TokenView, VersionView,
+};

@@ -1,0 +1,61 @@
+//! Could this node serve a change? Asked of every healthy member before the change is proposed.
+
+use crate::compile::{TIME, Task};
+use crate::core::{Core, Rehearsed, lock};
+use crate::wire::{Objection, Prepare, Prepared, WireChange};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Compiles the change against what this node serves by, and keeps the result: when the change is
+/// committed it is published without being compiled again.
+pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
+    let Prepare { base, changes, within } = asked;
+    let within = within.min(TIME);
+    let mut head = core.consensus.watch();
+    let arrived = timeout(within, head.wait_for(|head| head.version >= base)).await;
+    let at = core.consensus.head().version;
+    if !matches!(arrived, Ok(Ok(_))) || at != base {
+        return Prepared::Behind { at };
+    }
+    let concerned: BTreeSet<String> = changes.iter().map(|change| change.key().to_owned()).collect();
+    let (from, at, digest) = {
+        let following = lock(&core.following);
+        (Arc::clone(&following.snapshot), following.version, following.digest.clone())
+    };
+    let Some(mut way) = core.consensus.delta(at, base) else {
+        return Prepared::Behind { at };
+    };
+    way.extend(changes.into_iter().map(WireChange::into_change));
+    let (version, digest) = (base + 1, digest.after(&way));
+    let task = Task {
+        changes: way,
+        from,
+        version,
+        digest,
+    };
+    let compiled = match timeout(within, core.rehearsing.compile(task)).await {
+        Ok(compiled) => compiled,
+        Err(_) => Err(vec![Objection {
+            part: String::new(),
+            why: format!("it still compiled after {} s", within.as_secs()),
+        }]),
+    };
+    match compiled {
+        Ok(snapshot) => {
+            let rehearsed = Rehearsed { version, digest, from: at, snapshot };
+            let before = lock(&core.rehearsed).replace(rehearsed);
+            // A snapshot that never was served is freed where nobody waits for it.
+            tokio::task::spawn_blocking(move || drop(before));
+            Prepared::Ready
+        }
+        Err(objections) => {
+            // What this node could not serve before is no reason against a change of other parts.
+            let about: Vec<Objection> = objections
+                .into_iter()
+                .filter(|objection| objection.part.is_empty() || concerned.contains(&objection.part))
+                .collect();
+            if about.is_empty() { Prepared::Ready } else { Prepared::Refused(about) }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What other nodes ask of this one over the link.
+
+use crate::core::{Core, Shared};
+use crate::leader;
+use crate::membership;
+use crate::wire::{self, ToLeader};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use sluice_peer::{Identity, Serve, Service};
+use std::sync::{Arc, Weak};
+
+/// Answers calls for one node's control. Holds it weakly: the link outlives nothing.
+pub(crate) struct Answering(pub(crate) Weak<Core>);
+
+impl Serve for Answering {
+    fn serve(&self, from: Arc<Identity>, service: Service, body: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> {
+        let core = self.0.upgrade();
+        Box::pin(async move {
+            let core = core.ok_or_else(|| "this node is being stopped".to_owned())?;
+            match service {
+                Service::RAFT => core.consensus.handle_call(from, body).await,
+                Service::FORWARD => forward(&core, wire::decode(&body)?).await,
+                Service::PREPARE => reply(&crate::follow::rehearse(&core, wire::decode(&body)?).await),
+                Service::FORM => reply(&membership::answer(&core, &from, wire::decode(&body)?).await),
+                Service::MEMBERS => {
+                    membership::obey(&core, &wire::decode(&body)?);
+                    Ok(Vec::new())
+                }
+                Service(other) => Err(format!("service {other} is not known here: is this node's binary older?")),
+            }
+        })
+    }
+}
+
+async fn forward(core: &Shared, what: ToLeader) -> Result<Vec<u8>, String> {
+    match what {
+        // Whoever is at the door may knock anywhere.
+        ToLeader::Admit { id, node } => reply(&membership::pass_on(core, id, node).await),
+        what => reply(&leader::serve(core, what).await),
+    }
+}
+
+fn reply<T: serde::Serialize>(answer: &T) -> Result<Vec<u8>, String> {
+    wire::encode(answer).map_err(|refusal| refusal.to_string())
+}
