@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, header};
 use sluice_control::{Actor, TokenRole};
 use sluice_http_semantics::percent;
 use sluice_http_semantics::problem::{Code, Problem};
+use sluice_http_semantics::request_id::RequestId;
 use std::net::SocketAddr;
 use subtle::ConstantTimeEq;
 
@@ -96,13 +97,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn message(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(MESSAGE)?.to_str().ok()?;
-    let decoded = percent::decode(value);
+    let decoded = percent::decode_text(value)?;
     let message: String = decoded.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect();
     (!message.is_empty()).then_some(message)
 }
 
 fn request_id() -> String {
-    format!("{:032x}", fastrand::u128(..))
+    RequestId::from_random(fastrand::u128(..)).as_str().to_owned()
 }
 
 // === impl Caller ===

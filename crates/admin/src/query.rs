@@ -106,7 +106,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Ref
 pub(crate) fn format_of(headers: &HeaderMap) -> Result<Format, Refused> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Format::Yaml) };
     let text = value.to_str().unwrap_or_default();
-    by_media_type(text).ok_or_else(|| {
+    Format::from_media_type(text).ok_or_else(|| {
         let detail = format!("Content-Type: {text}: expected application/yaml, application/json or application/toml");
         Problem::new(Code::UnsupportedMediaType, detail).into()
     })
@@ -115,26 +115,7 @@ pub(crate) fn format_of(headers: &HeaderMap) -> Result<Format, Refused> {
 /// In which format an answer is wanted: the first of the list that is known, else JSON.
 pub(crate) fn wanted(headers: &HeaderMap) -> Format {
     let text = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.split(',').find_map(by_media_type).unwrap_or(Format::Json)
-}
-
-/// The media type of a format.
-pub(crate) fn media_type(format: Format) -> &'static str {
-    match format {
-        Format::Yaml => "application/yaml",
-        Format::Json => "application/json",
-        Format::Toml => "application/toml",
-    }
-}
-
-fn by_media_type(text: &str) -> Option<Format> {
-    let bare = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match bare.as_str() {
-        "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" => Some(Format::Yaml),
-        "application/json" => Some(Format::Json),
-        "application/toml" | "text/toml" => Some(Format::Toml),
-        _ => None,
-    }
+    text.split(',').find_map(|one| Format::from_media_type(one.trim())).unwrap_or(Format::Json)
 }
 
 fn flag(name: &str, value: Option<&str>) -> Result<bool, Refused> {

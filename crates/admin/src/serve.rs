@@ -184,6 +184,10 @@ where
     let Ok(place) = Arc::clone(room).acquire_owned().await else { return };
     let router = router.clone();
     let mut stop = stop.clone();
+    let stopped = async move {
+        // An error is the end as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
     tokio::spawn(async move {
         let _place = place;
         let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -197,7 +201,7 @@ where
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

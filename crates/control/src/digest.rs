@@ -16,14 +16,6 @@ pub(crate) struct Digest {
 // === impl Digest ===
 
 impl Digest {
-    pub(crate) fn of<'a>(parts: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>) -> Self {
-        let mut digest = Self::default();
-        for (key, value) in parts {
-            digest.put(key, Some(value));
-        }
-        digest
-    }
-
     /// The digest after `changes`, without making them.
     pub(crate) fn after(&self, changes: &[PartChange]) -> [u8; 16] {
         let mut sum = self.sum;

@@ -33,8 +33,9 @@ pub(crate) async fn ask(core: &Shared, what: ToLeader, patience: Duration) -> Re
             deadline.saturating_duration_since(Instant::now()),
             raft.wait_for(|raft| raft.leader.is_some()),
         )
-        .await;
-        if !matches!(found, Ok(Ok(_))) {
+        .await
+        .is_ok_and(|found| found.is_ok());
+        if !found {
             return Err(no_leader(core));
         }
         let answer = match core.leader() {

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 /// How long a start waits for a leader before a stored configuration is enough.
-pub const WITHOUT_LEADER: Duration = Duration::from_secs(10);
+pub(crate) const WITHOUT_LEADER: Duration = Duration::from_secs(10);
 
 /// What is known about this node. Durations are ages.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// It belongs to a cluster.
     pub formed: bool,
     /// What it waits for, where it does not.
@@ -43,7 +43,7 @@ pub struct Facts {
 
 /// What follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Why 503; `None` is 200.
     pub reason: Option<String>,
     /// `(what, for how long, why)`.
@@ -52,7 +52,7 @@ pub struct Readiness {
 
 /// Decides.
 #[must_use]
-pub fn judge(facts: &Facts) -> Readiness {
+pub(crate) fn judge(facts: &Facts) -> Readiness {
     Readiness {
         reason: reason(facts),
         degraded: degraded(facts),

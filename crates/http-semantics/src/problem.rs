@@ -105,6 +105,8 @@ codes! {
     Deadline = "deadline" 504 "Deadline exceeded";
     /// Admin: no such thing.
     NotFound = "not_found" 404 "Not found";
+    /// Admin: the present state does not allow it.
+    Conflict = "conflict" 409 "Conflict";
     /// Admin: the content type is none that is read here.
     UnsupportedMediaType = "unsupported_media_type" 415 "Unsupported media type";
     /// Admin: the document, or a part of it, has errors.

@@ -3,7 +3,7 @@
 use crate::Config;
 use crate::access::Caller;
 use crate::problem::{Answer, Refused, bad};
-use crate::query::{ChangeQuery, HistoryQuery, ReadQuery, format_of, idempotency_key, if_match, media_type, must_be_new, wanted};
+use crate::query::{ChangeQuery, HistoryQuery, ReadQuery, format_of, idempotency_key, if_match, must_be_new, wanted};
 use axum::Extension;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use sluice_control::{ChangeReply, ChangeRequest, Refusal, Target};
-use sluice_document::{Format, PartKey, join, parse, parse_part, part_to_json, print, split};
+use sluice_document::{Format, PartKey, encode_part, join, parse, parse_part, print, print_part, split};
 use sluice_http_semantics::problem::{Code, Problem};
 
 /// `GET /v1/config`.
@@ -81,7 +81,7 @@ pub(crate) async fn read_part(
         }
         let part = config.control.read_part(&key, query.freshness()?).await?;
         let format = wanted(&headers);
-        let text = sluice_document::print_value(&part.value, format).map_err(internal)?;
+        let text = print_part(&key, &part.value.to_string(), format).map_err(internal)?;
         Ok(typed(text, format, part.version))
     };
     answer.give(read.await)
@@ -103,7 +103,7 @@ pub(crate) async fn write_part(
         let if_part_version = if must_be_new(&headers) { Some(0) } else { if_match(&headers)? };
         let target = on_a_thread(move || {
             let parts = parse_part(&key, &text, format).map_err(|errors| Refusal::Invalid { errors })?;
-            let parts = parts.iter().map(|(key, part)| (key.to_string(), part_to_json(part))).collect();
+            let parts = parts.iter().map(|(key, part)| (key.to_string(), encode_part(part))).collect();
             Ok(Target::Part { key: key.to_string(), parts, if_part_version })
         })
         .await?;
@@ -225,7 +225,7 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal
 }
 
 fn typed(text: String, format: Format, version: u64) -> Response {
-    let kind = HeaderValue::from_static(media_type(format));
+    let kind = HeaderValue::from_static(format.media_type());
     ([(header::CONTENT_TYPE, kind), (header::ETAG, etag(version))], text).into_response()
 }
 

@@ -4,6 +4,7 @@ use super::request::Target;
 use crate::refusal::Refusal;
 use sluice_consensus::{Entry, PartChange};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// The parts of the present version.
@@ -70,7 +71,7 @@ pub(crate) fn part_version(present: &Present, key: &str) -> Option<u64> {
 /// A part and what lies under it.
 pub(crate) fn under<'a>(present: &'a Present, key: &'a str) -> impl Iterator<Item = (&'a Arc<str>, &'a Entry)> {
     present
-        .range::<str, _>(key..)
+        .range::<str, _>((Bound::Included(key), Bound::Unbounded))
         .take_while(move |(name, _)| name.starts_with(key))
         .filter(move |(name, _)| in_scope(name, Some(key)))
 }

@@ -14,8 +14,9 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
     let within = within.min(TIME);
     let mut head = core.consensus.watch();
     let arrived = timeout(within, head.wait_for(|head| head.version >= base)).await;
+    let arrived = arrived.is_ok_and(|head| head.is_ok());
     let at = core.consensus.head().version;
-    if !matches!(arrived, Ok(Ok(_))) || at != base {
+    if !arrived || at != base {
         return Prepared::Behind { at };
     }
     let concerned: BTreeSet<String> = changes.iter().map(|change| change.key().to_owned()).collect();

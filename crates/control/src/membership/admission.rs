@@ -4,7 +4,7 @@ use sluice_peer::NodeId;
 
 /// A member, as far as admission looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct Known {
     /// Its incarnation.
     pub id: NodeId,
     /// Its name.
@@ -17,7 +17,7 @@ pub struct Known {
 
 /// Who stands before the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Its incarnation.
     pub id: NodeId,
     /// Its name.
@@ -28,7 +28,7 @@ pub struct Candidate {
 
 /// Who answers at the address on record of the member whose name the candidate bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtRecord {
+pub(crate) enum AtRecord {
     /// The candidate.
     Candidate,
     /// The member itself, or somebody else.
@@ -39,7 +39,7 @@ pub enum AtRecord {
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is a member already.
     In,
     /// A new name: it becomes a learner, and stays one until it is promoted.
@@ -57,7 +57,7 @@ pub enum Verdict {
 /// Decides. `authorised` is the incarnation of that name that an operator has given up with
 /// `members replace`.
 #[must_use]
-pub fn decide(members: &[Known], candidate: &Candidate, at_record: AtRecord, authorised: bool) -> Verdict {
+pub(crate) fn decide(members: &[Known], candidate: &Candidate, at_record: AtRecord, authorised: bool) -> Verdict {
     if members.iter().any(|member| member.id == candidate.id) {
         return Verdict::In;
     }

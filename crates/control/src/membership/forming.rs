@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// A promise: this node will be a first voter of that cluster and of no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Promise {
+pub(crate) struct Promise {
     /// The cluster's id, drawn by the one who forms.
     pub cluster: u128,
     /// The incarnation of the one who forms.
@@ -23,7 +23,7 @@ pub struct Promise {
 /// What a node says when it is asked where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Its disk is empty, and this is who it is.
     Empty {
         /// Its incarnation.
@@ -53,7 +53,7 @@ pub enum Standing {
 
 /// One node of the declared set, as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// It does not answer; why.
     Silent(String),
     /// It answers.
@@ -62,7 +62,7 @@ pub enum Seen {
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Somebody belongs to a cluster: ask to be let in there, never form.
     Join {
         /// Whom to ask, by name.
@@ -82,7 +82,7 @@ pub enum Step {
 /// Decides for the node `own` of the set `expected` (this node among them), which has seen
 /// `others`. `promised` is the promise that this node has given, to itself or to another.
 #[must_use]
-pub fn step(
+pub(crate) fn step(
     own: (&str, NodeId),
     expected: &[String],
     promised: Option<&Promise>,
@@ -164,7 +164,7 @@ pub fn step(
 ///
 /// # Errors
 /// Why not, for the one who asks.
-pub fn may_promise(member_of: Option<u128>, own: Option<&Promise>, asked: &Promise) -> Result<(), String> {
+pub(crate) fn may_promise(member_of: Option<u128>, own: Option<&Promise>, asked: &Promise) -> Result<(), String> {
     match (member_of, own) {
         (Some(cluster), _) => Err(format!("it belongs to the cluster {cluster:032x} already")),
         (None, Some(given)) if given != asked => Err(format!(
