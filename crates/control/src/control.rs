@@ -306,15 +306,11 @@ impl Control {
         status::ready_view(&self.core, &self.ready.borrow())
     }
 
-    /// Wakes when readiness changes.
-    #[must_use]
-    pub fn ready_changed(&self) -> watch::Receiver<()> {
-        let (wake, woken) = watch::channel(());
-        let mut ready = self.ready.clone();
-        tokio::spawn(async move {
-            while ready.changed().await.is_ok() && wake.send(()).is_ok() {}
-        });
-        woken
+    /// Waits until this node is told to drain (or, with `false`, to take part again).
+    pub async fn draining_is(&self, draining: bool) {
+        let mut situation = self.core.situation.subscribe();
+        // The sender lives as long as this does.
+        let _ = situation.wait_for(|situation| situation.draining == draining).await;
     }
 
     /// Whether the rest would keep a majority, be heard and live, if this node stopped now.
