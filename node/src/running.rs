@@ -15,7 +15,7 @@ use sluice_control::{Config, Control};
 use sluice_dataplane::{Dataplane, Edge, Listener};
 use sluice_peer::{Identity, Link, Secret};
 use sluice_snapshot::{NodeContext, Published, Snapshot};
-use sluice_telemetry::{Log, Metrics, process};
+use sluice_telemetry::{Log, Metrics};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -84,7 +84,6 @@ impl Running {
         let listeners: Vec<String> = settings.listen.traffic.iter().map(|listener| listener.name.clone()).collect();
         let (store, boot) = open(&settings).await?;
         let metrics = Metrics::new();
-        process::register(&metrics);
         let admin = sluice_admin::Bound::bind(settings.listen.admin, &settings.data).await?;
         let token = match &settings.cluster_token {
             Some(token) => Some(Secret::new(token.expose().as_bytes()).map_err(|_| NodeError::EmptyToken)?),
