@@ -43,7 +43,11 @@ const MESSAGE_LIMIT: usize = 1024;
 /// Lets in who may.
 pub(crate) async fn check(State(config): State<Config>, mut request: Request, next: Next) -> Response {
     let request_id = request_id();
-    let answer = Answer { node: config.control.name().to_owned(), version: config.control.live_version(), request_id: request_id.clone() };
+    let answer = Answer {
+        node: config.control.name().to_owned(),
+        version: config.control.live_version(),
+        request_id: request_id.clone(),
+    };
     let origin = request.extensions().get::<Origin>().cloned();
     let Some(origin) = origin else {
         return answer.problem(Problem::new(Code::Internal, "the connection has no origin"));
@@ -59,15 +63,25 @@ pub(crate) async fn check(State(config): State<Config>, mut request: Request, ne
             "send `Authorization: Bearer TOKEN`: SLUICE_ADMIN_TOKEN of the node, or one made by `sluice token create` (with --data DIR on the node's own machine the first one can be made)",
         );
         let mut response = answer.problem(problem);
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
         return response;
     };
     let looks = matches!(*request.method(), Method::GET | Method::HEAD);
     if role == TokenRole::Viewer && !looks {
-        return answer.problem(Problem::new(Code::Forbidden, format!("the token {name} is a viewer's: it may look and change nothing")));
+        return answer.problem(Problem::new(
+            Code::Forbidden,
+            format!("the token {name} is a viewer's: it may look and change nothing"),
+        ));
     }
     let why = message(request.headers());
-    request.extensions_mut().insert(Caller { name, origin, request_id, why });
+    request.extensions_mut().insert(Caller {
+        name,
+        origin,
+        request_id,
+        why,
+    });
     request.extensions_mut().insert(answer.clone());
     let mut response = next.run(request).await;
     answer.mark(&mut response);
@@ -76,8 +90,17 @@ pub(crate) async fn check(State(config): State<Config>, mut request: Request, ne
 
 /// Answers where no path is.
 pub(crate) async fn nowhere(State(config): State<Config>, request: Request) -> Response {
-    let answer = Answer { node: config.control.name().to_owned(), version: config.control.live_version(), request_id: request_id() };
-    answer.problem(Problem::new(Code::NotFound, format!("there is no {}", request.uri().path()))).into_response()
+    let answer = Answer {
+        node: config.control.name().to_owned(),
+        version: config.control.live_version(),
+        request_id: request_id(),
+    };
+    answer
+        .problem(Problem::new(
+            Code::NotFound,
+            format!("there is no {}", request.uri().path()),
+        ))
+        .into_response()
 }
 
 fn by_token(config: &Config, token: &str) -> Option<(String, TokenRole)> {
@@ -98,7 +121,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn message(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(MESSAGE)?.to_str().ok()?;
     let decoded = percent::decode_text(value)?;
-    let message: String = decoded.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect();
+    let message: String = decoded
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MESSAGE_LIMIT)
+        .collect();
     (!message.is_empty()).then_some(message)
 }
 

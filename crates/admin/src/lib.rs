@@ -46,6 +46,8 @@ pub struct Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("control", &self.control).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("control", &self.control)
+            .finish_non_exhaustive()
     }
 }

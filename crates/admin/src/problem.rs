@@ -51,7 +51,9 @@ impl Answer {
         if let Ok(value) = HeaderValue::from_str(&self.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 
     /// What a handler came to.
@@ -101,12 +103,12 @@ fn problem(refusal: Refusal) -> Problem {
         Refusal::NoLeader { .. } | Refusal::NotFormed { .. } => Problem::new(Code::NoLeader, detail),
         Refusal::NoMajority => Problem::new(Code::NoMajority, detail),
         Refusal::OutcomeUnknown { .. } => Problem::new(Code::OutcomeUnknown, detail),
-        Refusal::Pruned { oldest, newest, .. } => {
-            Problem::new(Code::VersionPruned, detail).with("oldest", oldest).with("newest", newest)
-        }
-        Refusal::LevelTooLow { needed, cluster } => {
-            Problem::new(Code::LevelTooLow, detail).with("needed", needed).with("cluster", cluster)
-        }
+        Refusal::Pruned { oldest, newest, .. } => Problem::new(Code::VersionPruned, detail)
+            .with("oldest", oldest)
+            .with("newest", newest),
+        Refusal::LevelTooLow { needed, cluster } => Problem::new(Code::LevelTooLow, detail)
+            .with("needed", needed)
+            .with("cluster", cluster),
         Refusal::NotFound { .. } => Problem::new(Code::NotFound, detail),
         Refusal::Conflict { .. } => Problem::new(Code::Conflict, detail),
         Refusal::Busy { .. } => Problem::new(Code::Overloaded, detail),
@@ -127,7 +129,14 @@ mod tests {
         assert_eq!(status(Refusal::IdempotencyReuse), 409);
         assert_eq!(status(Refusal::NoLeader { why: String::new() }), 503);
         assert_eq!(status(Refusal::NoMajority), 503);
-        assert_eq!(status(Refusal::Pruned { version: 1, oldest: 2, newest: 3 }), 410);
+        assert_eq!(
+            status(Refusal::Pruned {
+                version: 1,
+                oldest: 2,
+                newest: 3
+            }),
+            410
+        );
         assert_eq!(status(Refusal::NotFound { what: String::new() }), 404);
         assert_eq!(status(Refusal::Conflict { why: String::new() }), 409);
     }

@@ -58,7 +58,8 @@ impl ChangeQuery {
 
     pub(crate) fn timeout(&self) -> Result<Duration, Refused> {
         let Some(text) = &self.timeout else { return Ok(TIMEOUT) };
-        let duration = duration(text).ok_or_else(|| bad(format!("timeout={text}: expected a duration such as 500ms, 5s or 1m")))?;
+        let duration = duration(text)
+            .ok_or_else(|| bad(format!("timeout={text}: expected a duration such as 500ms, 5s or 1m")))?;
         Ok(duration.min(LONGEST))
     }
 }
@@ -77,25 +78,36 @@ impl ReadQuery {
 
 /// `If-Match: "N"`, or `*`, which any version satisfies.
 pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
     let text = value.to_str().unwrap_or_default().trim();
     if text == "*" {
         return Ok(None);
     }
-    let number = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|number| number.parse().ok());
-    number
-        .map(Some)
-        .ok_or_else(|| bad(format!("If-Match: {text}: expected one version in quotes, such as \"7\", as ETag has it")))
+    let number = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|number| number.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        bad(format!(
+            "If-Match: {text}: expected one version in quotes, such as \"7\", as ETag has it"
+        ))
+    })
 }
 
 /// `If-None-Match: *`: the part must not exist.
 pub(crate) fn must_be_new(headers: &HeaderMap) -> bool {
-    headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes().trim_ascii() == b"*")
+    headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|value| value.as_bytes().trim_ascii() == b"*")
 }
 
 /// The key that makes a repetition harmless.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refused> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= 256 => Ok(Some(key.to_owned())),
         _ => Err(bad("Idempotency-Key: expected 1 to 256 visible characters".to_owned())),
@@ -104,7 +116,9 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Ref
 
 /// In which format a body is. Without a word it is YAML, which JSON is as well.
 pub(crate) fn format_of(headers: &HeaderMap) -> Result<Format, Refused> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Format::Yaml) };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(Format::Yaml);
+    };
     let text = value.to_str().unwrap_or_default();
     Format::from_media_type(text).ok_or_else(|| {
         let detail = format!("Content-Type: {text}: expected application/yaml, application/json or application/toml");
@@ -114,8 +128,13 @@ pub(crate) fn format_of(headers: &HeaderMap) -> Result<Format, Refused> {
 
 /// In which format an answer is wanted: the first of the list that is known, else JSON.
 pub(crate) fn wanted(headers: &HeaderMap) -> Format {
-    let text = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.split(',').find_map(|one| Format::from_media_type(one.trim())).unwrap_or(Format::Json)
+    let text = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    text.split(',')
+        .find_map(|one| Format::from_media_type(one.trim()))
+        .unwrap_or(Format::Json)
 }
 
 fn flag(name: &str, value: Option<&str>) -> Result<bool, Refused> {
@@ -170,9 +189,15 @@ mod tests {
 
     #[test]
     fn media_types_with_parameters_are_known() {
-        assert_eq!(format_of(&headers("content-type", "Application/JSON; charset=utf-8")).unwrap(), Format::Json);
+        assert_eq!(
+            format_of(&headers("content-type", "Application/JSON; charset=utf-8")).unwrap(),
+            Format::Json
+        );
         assert!(format_of(&headers("content-type", "text/html")).is_err());
-        assert_eq!(wanted(&headers("accept", "text/html, application/toml;q=0.9")), Format::Toml);
+        assert_eq!(
+            wanted(&headers("accept", "text/html, application/toml;q=0.9")),
+            Format::Toml
+        );
         assert_eq!(wanted(&headers("accept", "*/*")), Format::Json);
     }
 

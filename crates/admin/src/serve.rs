@@ -34,7 +34,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process has the address.
-    #[error("the admin address {address} is in use: stop the other process, or set listen.admin (--listen-admin) to another one")]
+    #[error(
+        "the admin address {address} is in use: stop the other process, or set listen.admin (--listen-admin) to another one"
+    )]
     InUse {
         /// The address.
         address: SocketAddr,
@@ -91,7 +93,10 @@ impl Bound {
         let tcp = TcpListener::bind(address).await.map_err(listen)?;
         let local = tcp.local_addr().map_err(listen)?;
         let path = data.join(SOCKET);
-        let socket = |source| BindError::Socket { path: path.clone(), source };
+        let socket = |source| BindError::Socket {
+            path: path.clone(),
+            source,
+        };
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(socket(error)),
             _ => {}
@@ -99,7 +104,13 @@ impl Bound {
         let unix = UnixListener::bind(&path).map_err(socket)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(socket)?;
         let owner = fs::metadata(&path).map_err(socket)?.uid();
-        Ok(Self { tcp, local, unix, path, owner })
+        Ok(Self {
+            tcp,
+            local,
+            unix,
+            path,
+            owner,
+        })
     }
 
     /// The address listened on.
@@ -152,7 +163,13 @@ async fn over_tcp(listener: TcpListener, router: Router, room: Arc<Semaphore>, m
     }
 }
 
-async fn over_unix(listener: UnixListener, owner: u32, router: Router, room: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+async fn over_unix(
+    listener: UnixListener,
+    owner: u32,
+    router: Router,
+    room: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -181,7 +198,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // The semaphore is never closed, so this only waits.
-    let Ok(place) = Arc::clone(room).acquire_owned().await else { return };
+    let Ok(place) = Arc::clone(room).acquire_owned().await else {
+        return;
+    };
     let router = router.clone();
     let mut stop = stop.clone();
     let stopped = async move {

@@ -86,10 +86,18 @@ impl Compiler {
 }
 
 fn compile(task: Task, node: &NodeContext) -> Result<Snapshot, Vec<Objection>> {
-    let Task { changes, from, version, digest } = task;
+    let Task {
+        changes,
+        from,
+        version,
+        digest,
+    } = task;
     #[cfg(feature = "fault-points")]
     crate::fault_points::at_compile(changes.iter().map(|change| &*change.key));
-    let budget = CompileBudget { time: TIME, max_bytes: MEMORY };
+    let budget = CompileBudget {
+        time: TIME,
+        max_bytes: MEMORY,
+    };
     // What is borrowed across is dropped after a panic, whatever state it is in.
     let compiled = catch_unwind(AssertUnwindSafe(|| {
         let changes = parts(changes)?;
@@ -115,10 +123,17 @@ fn parts(changes: Vec<PartChange>) -> Result<Vec<Change>, Vec<Objection>> {
         };
         match change {
             Ok(change) => parts.push(change),
-            Err(why) => objections.push(Objection { part: key.to_string(), why }),
+            Err(why) => objections.push(Objection {
+                part: key.to_string(),
+                why,
+            }),
         }
     }
-    if objections.is_empty() { Ok(parts) } else { Err(objections) }
+    if objections.is_empty() {
+        Ok(parts)
+    } else {
+        Err(objections)
+    }
 }
 
 fn objections(error: CompileError) -> Vec<Objection> {
@@ -135,12 +150,16 @@ fn objections(error: CompileError) -> Vec<Objection> {
 }
 
 fn whole(why: String) -> Objection {
-    Objection { part: String::new(), why }
+    Objection {
+        part: String::new(),
+        why,
+    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
 }
 
 /// Gives this thread less of a busy machine than those that serve.

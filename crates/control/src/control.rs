@@ -89,21 +89,44 @@ impl Control {
     /// # Errors
     /// Where Raft or a thread does not start.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { store, boot, link, published, metrics, log, timings, context, initial, join, ephemeral } = config;
+        let Config {
+            store,
+            boot,
+            link,
+            published,
+            metrics,
+            log,
+            timings,
+            context,
+            initial,
+            join,
+            ephemeral,
+        } = config;
         let identity = link.identity();
         let start = BootRecord::read(&store.boot_record()).start();
         if let Some(trial) = start.crashed_on {
-            tracing::warn!(version = trial.version, crashes = trial.crashes, "this node crashed within a minute of turning to a version");
+            tracing::warn!(
+                version = trial.version,
+                crashes = trial.crashes,
+                "this node crashed within a minute of turning to a version"
+            );
         }
         if let Some(version) = start.condemned {
-            tracing::error!(version, "this version is passed over: it crashed this node {} times", crate::CRASHES);
+            tracing::error!(
+                version,
+                "this version is passed over: it crashed this node {} times",
+                crate::CRASHES
+            );
         }
         let rehearsing = Compiler::start("rehearse", context.clone(), log.clone())?;
         let compiler = Compiler::start("compile", context, log)?;
         let pin = store.pin();
         let consensus = Consensus::start(store.clone(), link.clone(), &metrics, timings).await?;
         let head = consensus.head();
-        let pinned = pin.map(|version| Pin { version, while_head_is: head.version });
+        let pinned = pin.map(|version| Pin {
+            version,
+            while_head_is: head.version,
+        });
         let figures = Figures::register(&metrics, &consensus, &published);
         let node = Node {
             name: identity.name.clone(),
@@ -134,7 +157,10 @@ impl Control {
             rehearsing,
             rehearsed: Mutex::new(None),
             boot: Mutex::new(start.record.clone()),
-            situation: watch::Sender::new(Situation { cluster_id: boot.cluster, ..Situation::default() }),
+            situation: watch::Sender::new(Situation {
+                cluster_id: boot.cluster,
+                ..Situation::default()
+            }),
             turn: tokio::sync::Mutex::new(()),
             waiting: AtomicUsize::new(0),
             admitting: Mutex::new(HashSet::new()),
@@ -146,13 +172,22 @@ impl Control {
         let (told, ready) = watch::channel(judge(&Facts::default()));
         tokio::spawn(status::tell(Arc::clone(&core), told));
         tokio::spawn(membership::enter(Arc::clone(&core)));
-        Ok(Self { core, ready, compiler, pinned })
+        Ok(Self {
+            core,
+            ready,
+            compiler,
+            pinned,
+        })
     }
 
     /// From now on this node serves by what the cluster wants. Once, after the admin API is up, so
     /// that a node whose configuration crashes it can be asked why.
     pub fn follow(&self) {
-        tokio::spawn(follow::follow(Arc::clone(&self.core), self.compiler.clone(), self.pinned));
+        tokio::spawn(follow::follow(
+            Arc::clone(&self.core),
+            self.compiler.clone(),
+            self.pinned,
+        ));
         tokio::spawn(follow::catch_up(Arc::clone(&self.core)));
     }
 
@@ -190,15 +225,25 @@ impl Control {
         let version = version.unwrap_or(head.version);
         if version == head.version {
             let parts = present.iter().map(|(key, entry)| (&**key, &*entry.value));
-            return Ok(Reading { version, parts: keyed(parts)? });
+            return Ok(Reading {
+                version,
+                parts: keyed(parts)?,
+            });
         }
-        let earlier = self.core.consensus.parts_at(version).map_err(|pruned| Refusal::Pruned {
-            version,
-            oldest: pruned.oldest,
-            newest: pruned.head,
-        })?;
+        let earlier = self
+            .core
+            .consensus
+            .parts_at(version)
+            .map_err(|pruned| Refusal::Pruned {
+                version,
+                oldest: pruned.oldest,
+                newest: pruned.head,
+            })?;
         let parts = earlier.iter().map(|(key, value)| (&**key, &**value));
-        Ok(Reading { version, parts: keyed(parts)? })
+        Ok(Reading {
+            version,
+            parts: keyed(parts)?,
+        })
     }
 
     /// One part, a gateway with its routes.
@@ -209,7 +254,9 @@ impl Control {
         self.freshen(freshness).await?;
         let name = key.to_string();
         let (_, present) = self.core.consensus.parts();
-        let missing = || Refusal::NotFound { what: format!("part {name}") };
+        let missing = || Refusal::NotFound {
+            what: format!("part {name}"),
+        };
         let version = change::part_version(&present, &name).ok_or_else(missing)?;
         let mut value = None;
         let mut routes = Vec::new();
@@ -245,7 +292,10 @@ impl Control {
         let view = entries.map(|entry| VersionView {
             version: entry.version,
             at: rfc3339::from_ms(entry.at_ms),
-            author: AuthorView { name: entry.author.who, from: entry.author.from },
+            author: AuthorView {
+                name: entry.author.who,
+                from: entry.author.from,
+            },
             message: entry.author.why,
             request_id: entry.request_id,
             changed: entry.changed.iter().map(|key| key.to_string()).collect(),
@@ -260,7 +310,12 @@ impl Control {
     /// Where it must be fresh: without a leader or a majority.
     pub async fn cluster(&self, freshness: Freshness) -> Result<ClusterView, Refusal> {
         self.freshen(freshness).await?;
-        let votes = self.core.consensus.raft().member(self.core.id).is_some_and(|member| member.voter);
+        let votes = self
+            .core
+            .consensus
+            .raft()
+            .member(self.core.id)
+            .is_some_and(|member| member.voter);
         if !votes
             && self.core.leader().is_some()
             && let Ok(FromLeader::View(view)) = leader::ask(&self.core, ToLeader::View, FRESH).await
@@ -275,7 +330,11 @@ impl Control {
     /// # Errors
     /// Every [`Refusal`].
     pub async fn change_member(&self, name: &str, op: MemberOp, actor: Actor) -> Result<(), Refusal> {
-        let ask = ToLeader::Member { name: name.to_owned(), op, actor };
+        let ask = ToLeader::Member {
+            name: name.to_owned(),
+            op,
+            actor,
+        };
         self.done(ask).await
     }
 
@@ -319,13 +378,26 @@ impl Control {
     /// Why not.
     pub fn safe_to_stop(&self) -> Result<(), String> {
         let view = members::view(&self.core);
-        let voters: Vec<_> = view.nodes.iter().filter(|node| node.role == crate::Role::Voter).collect();
+        let voters: Vec<_> = view
+            .nodes
+            .iter()
+            .filter(|node| node.role == crate::Role::Voter)
+            .collect();
         let rest: Vec<_> = voters.iter().filter(|node| node.name != self.core.node.name).collect();
         let voting = rest.len() < voters.len();
-        let fit = rest.iter().filter(|node| node.reachable && !node.draining && node.live == Some(view.version));
+        let fit = rest
+            .iter()
+            .filter(|node| node.reachable && !node.draining && node.live == Some(view.version));
         let (fit, needed) = (fit.count(), voters.len() / 2 + 1);
         match (voting, fit >= needed) {
-            (false, _) if view.nodes.iter().any(|node| node.reachable && node.name != self.core.node.name) => Ok(()),
+            (false, _)
+                if view
+                    .nodes
+                    .iter()
+                    .any(|node| node.reachable && node.name != self.core.node.name) =>
+            {
+                Ok(())
+            }
             (false, _) => Err("no other node is heard".to_owned()),
             (true, true) => Ok(()),
             (true, false) => Err(format!(
@@ -392,7 +464,11 @@ impl Control {
     pub async fn shutdown(&self) {
         self.set_draining(true);
         if self.core.ephemeral {
-            let actor = Actor { who: self.core.node.name.clone(), why: Some("ephemeral".to_owned()), ..Actor::default() };
+            let actor = Actor {
+                who: self.core.node.name.clone(),
+                why: Some("ephemeral".to_owned()),
+                ..Actor::default()
+            };
             let leave = self.change_member(&self.core.node.name, MemberOp::Remove, actor);
             if let Ok(Err(refusal)) = tokio::time::timeout(FRESH, leave).await {
                 tracing::warn!(%refusal, "this ephemeral node could not leave the cluster");
@@ -419,14 +495,22 @@ impl Control {
             return Err(refusal);
         }
         let consensus = &self.core.consensus;
-        let index = consensus.read_index().await.map_err(|error| reading(&self.core, &error))?;
-        consensus.wait_applied(index, FRESH).await.map_err(|_| Refusal::NoMajority)
+        let index = consensus
+            .read_index()
+            .await
+            .map_err(|error| reading(&self.core, &error))?;
+        consensus
+            .wait_applied(index, FRESH)
+            .await
+            .map_err(|_| Refusal::NoMajority)
     }
 }
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control").field("node", &self.core.node.name).finish_non_exhaustive()
+        f.debug_struct("Control")
+            .field("node", &self.core.node.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -103,13 +103,17 @@ impl Core {
     /// How a member is called for messages.
     pub(crate) fn name_of(&self, id: NodeId) -> String {
         let raft = self.consensus.raft();
-        raft.member(id).map_or_else(|| id.to_string(), |member| member.node.name.clone())
+        raft.member(id)
+            .map_or_else(|| id.to_string(), |member| member.node.name.clone())
     }
 
     pub(crate) fn not_formed(&self) -> Option<Refusal> {
         let situation = self.situation.borrow();
         situation.cluster_id.is_none().then(|| Refusal::NotFormed {
-            why: situation.waiting_for.clone().unwrap_or_else(|| "it has only just started".to_owned()),
+            why: situation
+                .waiting_for
+                .clone()
+                .unwrap_or_else(|| "it has only just started".to_owned()),
         })
     }
 
@@ -127,7 +131,10 @@ impl Core {
     }
 
     pub(crate) fn disk_failed(&self, why: &str) {
-        tracing::error!(why, "the disk failed: this node takes no part in the cluster until it is started again");
+        tracing::error!(
+            why,
+            "the disk failed: this node takes no part in the cluster until it is started again"
+        );
         self.situate(|situation| {
             situation.disk.get_or_insert_with(|| why.to_owned());
         });

@@ -55,7 +55,11 @@ impl Collector for Read {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let head = self.consensus.head();
         let raft = self.consensus.raft();
-        let heard = if raft.is_leader() { raft.quorum_acked } else { raft.leader_heard };
+        let heard = if raft.is_leader() {
+            raft.quorum_acked
+        } else {
+            raft.leader_heard
+        };
         let age = heard.unwrap_or(self.started).elapsed().as_secs_f64();
         let figures = [
             (&names::COMMITTED_VERSION, head.version as f64),

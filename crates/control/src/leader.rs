@@ -43,7 +43,10 @@ pub(crate) async fn ask(core: &Shared, what: ToLeader, patience: Duration) -> Re
             Some(leader) => {
                 let body = wire::encode(&what)?;
                 let lane = if body.len() > SMALL { Lane::Bulk } else { Lane::Control };
-                let called = core.link.call(&leader, lane, Service::FORWARD, body, Patience::Total(patience)).await;
+                let called = core
+                    .link
+                    .call(&leader, lane, Service::FORWARD, body, Patience::Total(patience))
+                    .await;
                 match called {
                     Ok(bytes) => wire::decode(&bytes).map_err(|why| Refusal::Internal { why })?,
                     Err(error) if error.may_have_run() && writes(&what) => return Err(unknown(&what, &error)),
@@ -84,11 +87,21 @@ pub(crate) async fn serve(core: &Shared, what: ToLeader) -> FromLeader {
                 }),
             }
         }
-        ToLeader::Record { collection, key, value, exists, actor } => {
-            record(core, collection, key, value, exists, actor).await.map(|()| FromLeader::Done)
-        }
-        ToLeader::Member { name, op, actor } => membership::change(core, &name, op, &actor).await.map(|()| FromLeader::Done),
-        ToLeader::Transfer { to, actor } => membership::transfer(core, to.as_deref(), &actor).await.map(|()| FromLeader::Done),
+        ToLeader::Record {
+            collection,
+            key,
+            value,
+            exists,
+            actor,
+        } => record(core, collection, key, value, exists, actor)
+            .await
+            .map(|()| FromLeader::Done),
+        ToLeader::Member { name, op, actor } => membership::change(core, &name, op, &actor)
+            .await
+            .map(|()| FromLeader::Done),
+        ToLeader::Transfer { to, actor } => membership::transfer(core, to.as_deref(), &actor)
+            .await
+            .map(|()| FromLeader::Done),
         ToLeader::View => Ok(FromLeader::View(crate::members::view(core))),
         ToLeader::Admit { id, node } => Ok(FromLeader::Admitted(membership::admit(core, id, node).await)),
     };
@@ -104,14 +117,22 @@ async fn record(
     actor: change::Actor,
 ) -> Result<(), Refusal> {
     let _turn = core.turn.lock().await;
-    let index = core.consensus.read_index().await.map_err(|error| reading(core, &error))?;
+    let index = core
+        .consensus
+        .read_index()
+        .await
+        .map_err(|error| reading(core, &error))?;
     core.consensus
         .wait_applied(index, Duration::from_secs(5))
         .await
         .map_err(|_| Refusal::NoMajority)?;
     let present = core.consensus.records(&collection).contains_key(&key);
     match exists {
-        Some(true) if !present => return Err(Refusal::NotFound { what: format!("{collection} {key}") }),
+        Some(true) if !present => {
+            return Err(Refusal::NotFound {
+                what: format!("{collection} {key}"),
+            });
+        }
         Some(false) if present => {
             return Err(Refusal::Conflict {
                 why: format!("there is a {collection} {key} already: revoke it first, or take another name"),
@@ -180,9 +201,7 @@ pub(crate) fn reading(core: &Core, error: &sluice_consensus::ReadError) -> Refus
     match error {
         ReadError::NoLeader => no_leader(core),
         ReadError::NoMajority => Refusal::NoMajority,
-        ReadError::Shutdown => Refusal::Degraded {
-            why: error.to_string(),
-        },
+        ReadError::Shutdown => Refusal::Degraded { why: error.to_string() },
     }
 }
 
@@ -218,7 +237,9 @@ fn writes(what: &ToLeader) -> bool {
 fn unknown(what: &ToLeader, error: &CallError) -> Refusal {
     let request_id = match what {
         ToLeader::Change(request) => &request.actor.request_id,
-        ToLeader::Record { actor, .. } | ToLeader::Member { actor, .. } | ToLeader::Transfer { actor, .. } => &actor.request_id,
+        ToLeader::Record { actor, .. } | ToLeader::Member { actor, .. } | ToLeader::Transfer { actor, .. } => {
+            &actor.request_id
+        }
         ToLeader::View | ToLeader::Admit { .. } => "",
     };
     Refusal::OutcomeUnknown {

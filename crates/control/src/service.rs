@@ -26,7 +26,9 @@ impl Serve for Answering {
                     membership::obey(&core, &wire::decode(&body)?);
                     Ok(Vec::new())
                 }
-                Service(other) => Err(format!("service {other} is not known here: is this node's binary older?")),
+                Service(other) => Err(format!(
+                    "service {other} is not known here: is this node's binary older?"
+                )),
             }
         })
     }

@@ -4,7 +4,7 @@ use crate::core::{Core, Shared};
 use crate::readiness::{Facts, Readiness, judge};
 use crate::rfc3339;
 use crate::view::{Degraded, ReadyView};
-use sluice_document::{Part, PartKey, decode_part, declared};
+use sluice_document::{Part, PartKey, declared, decode_part};
 use sluice_peer::{Peer, Status};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -28,9 +28,18 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
             core.disk_failed(why);
         }
         let readiness = judge(&facts(&core, &mut majority));
-        let audience: Vec<Peer> = view.members.iter().filter(|m| m.voter).map(|m| m.node.peer(m.id)).collect();
+        let audience: Vec<Peer> = view
+            .members
+            .iter()
+            .filter(|m| m.voter)
+            .map(|m| m.node.peer(m.id))
+            .collect();
         core.link.set_audience(audience);
-        let (live_now, head_now, told) = (*live.borrow_and_update(), head.borrow_and_update().clone(), situation.borrow_and_update().clone());
+        let (live_now, head_now, told) = (
+            *live.borrow_and_update(),
+            head.borrow_and_update().clone(),
+            situation.borrow_and_update().clone(),
+        );
         core.link.tell(Status {
             id: core.id,
             name: core.node.name.clone(),
@@ -64,7 +73,8 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
 /// `/readyz`.
 pub(crate) fn ready_view(core: &Core, readiness: &Readiness) -> ReadyView {
     let now = rfc3339::now_ms();
-    let since = |age: Duration| rfc3339::from_ms(now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+    let since =
+        |age: Duration| rfc3339::from_ms(now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
     let degraded = readiness.degraded.iter().map(|(what, age, why)| Degraded {
         what: (*what).to_owned(),
         since: since(*age),
@@ -118,7 +128,9 @@ fn facts(core: &Core, majority: &mut Majority) -> Facts {
         draining: situation.draining,
         leaderless_for,
         disk: situation.disk,
-        not_live: situation.not_live.map(|(why, since)| (why, now.saturating_duration_since(since))),
+        not_live: situation
+            .not_live
+            .map(|(why, since)| (why, now.saturating_duration_since(since))),
         stale_warn,
         unready_after,
     }

@@ -163,6 +163,7 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Refusal> {
 
 /// As it came over the link.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| format!("a message of another node is not understood ({error}): is its binary much newer or older?"))
+    serde_json::from_slice(bytes).map_err(|error| {
+        format!("a message of another node is not understood ({error}): is its binary much newer or older?")
+    })
 }

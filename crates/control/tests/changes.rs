@@ -41,7 +41,11 @@ async fn what_a_change_was_not_made_for_is_refused() {
     let refused = node.control.change(late).await.unwrap_err();
     assert_eq!(refused, Refusal::VersionConflict { expected: 1, head: 2 });
     let same = node.put(&answering("two")).await.unwrap();
-    assert_eq!((same.version, same.changed.len()), (2, 0), "what changes nothing makes no version");
+    assert_eq!(
+        (same.version, same.changed.len()),
+        (2, 0),
+        "what changes nothing makes no version"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,8 +60,19 @@ async fn a_repetition_with_its_key_answers_as_the_first_did() {
     assert_eq!((again.version, again.changed), (made.version, made.changed));
     let mut other = request(whole(&answering("three")));
     other.idempotency_key = Some("k1".to_owned());
-    assert_eq!(nodes[1].control.change(other).await.unwrap_err(), Refusal::IdempotencyReuse);
-    assert_eq!(nodes[1].control.read(None, Freshness::Linearizable).await.unwrap().version, 2);
+    assert_eq!(
+        nodes[1].control.change(other).await.unwrap_err(),
+        Refusal::IdempotencyReuse
+    );
+    assert_eq!(
+        nodes[1]
+            .control
+            .read(None, Freshness::Linearizable)
+            .await
+            .unwrap()
+            .version,
+        2
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,18 +84,44 @@ async fn a_node_that_cannot_serve_a_change_stops_it_by_name_unless_it_is_forced(
     let nodes = world.start().await;
     let document = "gateways:\n  web:\n    hosts: ['*']\n    listen: [partner]\n    routes:\n      - { path: /, respond: { text: a } }\n";
     let refused = nodes[0].put(document).await.unwrap_err();
-    let Refusal::Invalid { errors } = refused else { panic!("{refused}") };
-    assert!(errors.iter().all(|error| error.message.contains("n3") && error.message.contains("partner")), "{errors:?}");
-    assert_eq!(nodes[1].control.read(None, Freshness::Linearizable).await.unwrap().version, 0);
+    let Refusal::Invalid { errors } = refused else {
+        panic!("{refused}")
+    };
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.message.contains("n3") && error.message.contains("partner")),
+        "{errors:?}"
+    );
+    assert_eq!(
+        nodes[1]
+            .control
+            .read(None, Freshness::Linearizable)
+            .await
+            .unwrap()
+            .version,
+        0
+    );
     let mut forced = request(whole(document));
     (forced.force, forced.timeout) = (true, std::time::Duration::from_millis(500));
     let reply = nodes[0].control.change(forced).await.unwrap();
     assert_eq!(reply.live, ["n1", "n2"]);
     assert_eq!(reply.pending[0].name, "n3");
     assert!(reply.pending[0].why.contains("partner"), "{}", reply.pending[0].why);
-    assert!(nodes[2].control.ready().degraded.iter().any(|degraded| degraded.what == "version"));
+    assert!(
+        nodes[2]
+            .control
+            .ready()
+            .degraded
+            .iter()
+            .any(|degraded| degraded.what == "version")
+    );
     let mended = nodes[2].put(&answering("mended")).await.unwrap();
-    assert_eq!(mended.live, ["n1", "n2", "n3"], "a node that could not serve one version serves the next");
+    assert_eq!(
+        mended.live,
+        ["n1", "n2", "n3"],
+        "a node that could not serve one version serves the next"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +147,15 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     dry.dry_run = true;
     let reply = nodes[1].control.change(dry).await.unwrap();
     assert_eq!((reply.version, reply.changed.len()), (1, 2));
-    assert_eq!(nodes[2].control.read(None, Freshness::Linearizable).await.unwrap().version, 0);
+    assert_eq!(
+        nodes[2]
+            .control
+            .read(None, Freshness::Linearizable)
+            .await
+            .unwrap()
+            .version,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,11 +164,19 @@ async fn a_rollback_makes_a_new_version_of_old_content() {
     let nodes = world.start().await;
     nodes[0].put(&answering("one")).await.unwrap();
     nodes[0].put(&answering("two")).await.unwrap();
-    let reply = nodes[1].control.change(request(Target::Rollback { version: 1 })).await.unwrap();
+    let reply = nodes[1]
+        .control
+        .change(request(Target::Rollback { version: 1 }))
+        .await
+        .unwrap();
     assert_eq!(reply.version, 3);
     let read = |version| nodes[2].control.read(version, Freshness::Local);
     assert_eq!(read(Some(3)).await.unwrap().parts, read(Some(1)).await.unwrap().parts);
-    let unknown = nodes[1].control.change(request(Target::Rollback { version: 9 })).await.unwrap_err();
+    let unknown = nodes[1]
+        .control
+        .change(request(Target::Rollback { version: 9 }))
+        .await
+        .unwrap_err();
     assert!(matches!(unknown, Refusal::Pruned { version: 9, .. }), "{unknown}");
 }
 
@@ -129,7 +186,9 @@ async fn a_part_is_read_with_the_version_of_its_last_change() {
     let nodes = world.start().await;
     let node = &nodes[0];
     node.put(&answering("one")).await.unwrap();
-    node.put_part("gateways/web/routes/more", "path: /more\nrespond: { text: more }\n").await.unwrap();
+    node.put_part("gateways/web/routes/more", "path: /more\nrespond: { text: more }\n")
+        .await
+        .unwrap();
     let read = |key: &str| {
         let key = key.parse().unwrap();
         async move { node.control.read_part(&key, Freshness::Local).await }
@@ -153,15 +212,28 @@ async fn without_a_majority_nothing_changes_and_serving_goes_on_after_a_restart_
     let mut change = request(whole(&answering("never")));
     change.wait = Wait::Majority;
     let refused = alone.control.change(change).await.unwrap_err();
-    let no_one = matches!(refused, Refusal::NoLeader { .. } | Refusal::NoMajority | Refusal::OutcomeUnknown { .. });
+    let no_one = matches!(
+        refused,
+        Refusal::NoLeader { .. } | Refusal::NoMajority | Refusal::OutcomeUnknown { .. }
+    );
     assert!(no_one, "{refused}");
     let refused = alone.control.read(None, Freshness::Linearizable).await.unwrap_err();
-    assert!(matches!(refused, Refusal::NoLeader { .. } | Refusal::NoMajority), "{refused}");
+    assert!(
+        matches!(refused, Refusal::NoLeader { .. } | Refusal::NoMajority),
+        "{refused}"
+    );
     assert_eq!(alone.control.live_version(), 1);
     alone.stop().await;
     let back = start(&world.plans[0]).await;
     back.serves(1).await;
-    assert!(back.control.ready().degraded.iter().any(|degraded| degraded.what == "majority") || !back.control.ready().ready);
+    assert!(
+        back.control
+            .ready()
+            .degraded
+            .iter()
+            .any(|degraded| degraded.what == "majority")
+            || !back.control.ready().ready
+    );
     back.stop().await;
 }
 
@@ -170,9 +242,25 @@ async fn a_token_made_on_one_node_opens_another_until_it_is_revoked() {
     let world = World::of(3);
     let nodes = world.start().await;
     let actor = || request(whole(&answering("x"))).actor;
-    let token = nodes[0].control.create_token("ci", sluice_control::TokenRole::Viewer, actor()).await.unwrap();
-    world::eventually("the token has arrived", || async { nodes[2].control.authenticate(&token).is_some() }).await;
-    assert!(nodes[0].control.create_token("ci", sluice_control::TokenRole::Admin, actor()).await.is_err());
+    let token = nodes[0]
+        .control
+        .create_token("ci", sluice_control::TokenRole::Viewer, actor())
+        .await
+        .unwrap();
+    world::eventually("the token has arrived", || async {
+        nodes[2].control.authenticate(&token).is_some()
+    })
+    .await;
+    assert!(
+        nodes[0]
+            .control
+            .create_token("ci", sluice_control::TokenRole::Admin, actor())
+            .await
+            .is_err()
+    );
     nodes[1].control.revoke_token("ci", actor()).await.unwrap();
-    world::eventually("the token is gone", || async { nodes[2].control.authenticate(&token).is_none() }).await;
+    world::eventually("the token is gone", || async {
+        nodes[2].control.authenticate(&token).is_none()
+    })
+    .await;
 }

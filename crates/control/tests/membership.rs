@@ -35,7 +35,10 @@ async fn an_operator_forms_without_the_missing_one() {
     let first = start(&world.plans[0]).await;
     let second = start(&world.plans[1]).await;
     let names = ["n1".to_owned(), "n2".to_owned()];
-    eventually("n1 and n2 have formed", || async { first.control.form_only(&names).await.is_ok() }).await;
+    eventually("n1 and n2 have formed", || async {
+        first.control.form_only(&names).await.is_ok()
+    })
+    .await;
     for node in [&first, &second] {
         node.is_ready().await;
     }
@@ -53,7 +56,12 @@ async fn a_wiped_node_comes_back_as_another_and_votes_again() {
     let world = World::of(3);
     let mut nodes = world.start().await;
     nodes[0].put(&answering("kept")).await.unwrap();
-    let id = |view: &sluice_control::ClusterView| view.nodes.iter().find(|node| node.name == "n3").map(|node| node.id.clone());
+    let id = |view: &sluice_control::ClusterView| {
+        view.nodes
+            .iter()
+            .find(|node| node.name == "n3")
+            .map(|node| node.id.clone())
+    };
     let old = id(&nodes[0].control.cluster(Freshness::Local).await.unwrap());
     nodes.remove(2).stop().await;
     wipe(&world.plans[2]);
@@ -85,14 +93,21 @@ async fn two_wiped_of_three_never_form_a_second_cluster() {
     let second = start(&world.plans[1]).await;
     // n3 answers, and tells that it belongs to a cluster.
     eventually("n1 does not form", || async {
-        first.control.ready().reason.is_some_and(|reason| reason.contains("let this node in"))
+        first
+            .control
+            .ready()
+            .reason
+            .is_some_and(|reason| reason.contains("let this node in"))
     })
     .await;
     third.stop().await;
     // n3 is gone: they wait for it.
     for node in [&first, &second] {
         eventually("they wait for n3", || async {
-            node.control.ready().reason.is_some_and(|reason| reason.contains("n3") || reason.contains("n1 forms"))
+            node.control
+                .ready()
+                .reason
+                .is_some_and(|reason| reason.contains("n3") || reason.contains("n1 forms"))
         })
         .await;
         let refused = node.put(&answering("never")).await.unwrap_err();
@@ -109,22 +124,55 @@ async fn a_joiner_learns_is_promoted_and_is_removed_for_good() {
     let joiner = start(&plan).await;
     joiner.is_ready().await;
     joiner.serves(1).await;
-    let role = |view: sluice_control::ClusterView| view.nodes.into_iter().find(|node| node.name == "n4").map(|node| node.role);
-    assert_eq!(role(joiner.control.cluster(Freshness::Linearizable).await.unwrap()), Some(Role::Learner));
-    assert_eq!(joiner.put(&answering("two")).await.unwrap().live, ["n1", "n2", "n3", "n4"]);
-    joiner.control.change_member("n4", MemberOp::Promote, actor()).await.unwrap();
-    assert_eq!(role(nodes[1].control.cluster(Freshness::Linearizable).await.unwrap()), Some(Role::Voter));
-    nodes[1].control.change_member("n4", MemberOp::Remove, actor()).await.unwrap();
-    assert_eq!(role(nodes[1].control.cluster(Freshness::Linearizable).await.unwrap()), None);
+    let role = |view: sluice_control::ClusterView| {
+        view.nodes
+            .into_iter()
+            .find(|node| node.name == "n4")
+            .map(|node| node.role)
+    };
+    assert_eq!(
+        role(joiner.control.cluster(Freshness::Linearizable).await.unwrap()),
+        Some(Role::Learner)
+    );
+    assert_eq!(
+        joiner.put(&answering("two")).await.unwrap().live,
+        ["n1", "n2", "n3", "n4"]
+    );
+    joiner
+        .control
+        .change_member("n4", MemberOp::Promote, actor())
+        .await
+        .unwrap();
+    assert_eq!(
+        role(nodes[1].control.cluster(Freshness::Linearizable).await.unwrap()),
+        Some(Role::Voter)
+    );
+    nodes[1]
+        .control
+        .change_member("n4", MemberOp::Remove, actor())
+        .await
+        .unwrap();
+    assert_eq!(
+        role(nodes[1].control.cluster(Freshness::Linearizable).await.unwrap()),
+        None
+    );
     eventually("n4 knows that it was removed", || async {
-        joiner.control.ready().reason.is_some_and(|reason| reason.contains("removed"))
+        joiner
+            .control
+            .ready()
+            .reason
+            .is_some_and(|reason| reason.contains("removed"))
     })
     .await;
     assert_eq!(joiner.control.live_version(), 2, "it goes on serving its last version");
     joiner.stop().await;
     let again = start(&plan).await;
     nodes[0].put(&answering("three")).await.unwrap();
-    assert_eq!(role(nodes[0].control.cluster(Freshness::Linearizable).await.unwrap()), None, "it is not let in again");
+    assert_eq!(
+        role(nodes[0].control.cluster(Freshness::Linearizable).await.unwrap()),
+        None,
+        "it is not let in again"
+    );
     again.stop().await;
 }
 
@@ -132,10 +180,22 @@ async fn a_joiner_learns_is_promoted_and_is_removed_for_good() {
 async fn a_drained_member_is_not_ready_and_not_waited_for() {
     let world = World::of(3);
     let nodes = world.start().await;
-    nodes[0].control.change_member("n2", MemberOp::Drain, actor()).await.unwrap();
+    nodes[0]
+        .control
+        .change_member("n2", MemberOp::Drain, actor())
+        .await
+        .unwrap();
     assert_eq!(nodes[1].control.ready().reason.as_deref(), Some("draining"));
-    nodes[1].control.change_member("n2", MemberOp::Undrain, actor()).await.unwrap();
+    nodes[1]
+        .control
+        .change_member("n2", MemberOp::Undrain, actor())
+        .await
+        .unwrap();
     nodes[1].is_ready().await;
-    let unknown = nodes[0].control.change_member("n9", MemberOp::Drain, actor()).await.unwrap_err();
+    let unknown = nodes[0]
+        .control
+        .change_member("n9", MemberOp::Drain, actor())
+        .await
+        .unwrap_err();
     assert!(matches!(unknown, Refusal::NotFound { .. }), "{unknown}");
 }

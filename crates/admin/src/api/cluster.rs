@@ -59,7 +59,10 @@ pub(crate) async fn change(
                 return Err(Problem::new(Code::NotFound, detail).into());
             }
         };
-        config.control.change_member(&name, op, caller.actor(config.control.name())).await?;
+        config
+            .control
+            .change_member(&name, op, caller.actor(config.control.name()))
+            .await?;
         now(&config).await
     };
     answer.give(change.await)

@@ -50,12 +50,21 @@ pub(crate) async fn write(
         if let Some(scope) = &scope
             && scope.parse::<PartKey>().is_err()
         {
-            return Err(bad(format!("scope={scope}: expected a part such as gateways/web or upstreams/orders")));
+            return Err(bad(format!(
+                "scope={scope}: expected a part such as gateways/web or upstreams/orders"
+            )));
         }
         let target = on_a_thread(move || {
             let parsed = parse(&text, format, None).map_err(|errors| Refusal::Invalid { errors })?;
-            let parts = split(&parsed.document).into_iter().map(|(key, text)| (key.to_string(), text)).collect();
-            Ok(Target::Whole { parts, scope, original: Some(text) })
+            let parts = split(&parsed.document)
+                .into_iter()
+                .map(|(key, text)| (key.to_string(), text))
+                .collect();
+            Ok(Target::Whole {
+                parts,
+                scope,
+                original: Some(text),
+            })
         })
         .await?;
         let mut request = request(&config, &caller, &query, &headers, target)?;
@@ -77,7 +86,9 @@ pub(crate) async fn read_part(
         let key = key(path)?;
         let Query(query) = query.map_err(|error| bad(error.body_text()))?;
         if query.version.is_some() {
-            return Err(bad("version: an earlier version is read whole, at /v1/config?version=N".to_owned()));
+            return Err(bad(
+                "version: an earlier version is read whole, at /v1/config?version=N".to_owned(),
+            ));
         }
         let part = config.control.read_part(&key, query.freshness()?).await?;
         let format = wanted(&headers);
@@ -100,11 +111,22 @@ pub(crate) async fn write_part(
     let write = async {
         let (key, query, text) = (key(path)?, part_query(query)?, text(body)?);
         let format = format_of(&headers)?;
-        let if_part_version = if must_be_new(&headers) { Some(0) } else { if_match(&headers)? };
+        let if_part_version = if must_be_new(&headers) {
+            Some(0)
+        } else {
+            if_match(&headers)?
+        };
         let target = on_a_thread(move || {
             let parts = parse_part(&key, &text, format).map_err(|errors| Refusal::Invalid { errors })?;
-            let parts = parts.iter().map(|(key, part)| (key.to_string(), encode_part(part))).collect();
-            Ok(Target::Part { key: key.to_string(), parts, if_part_version })
+            let parts = parts
+                .iter()
+                .map(|(key, part)| (key.to_string(), encode_part(part)))
+                .collect();
+            Ok(Target::Part {
+                key: key.to_string(),
+                parts,
+                if_part_version,
+            })
         })
         .await?;
         change(&config, request(&config, &caller, &query, &headers, target)?).await
@@ -123,7 +145,10 @@ pub(crate) async fn delete_part(
 ) -> Response {
     let delete = async {
         let (key, query) = (key(path)?, part_query(query)?);
-        let target = Target::Delete { key: key.to_string(), if_part_version: if_match(&headers)? };
+        let target = Target::Delete {
+            key: key.to_string(),
+            if_part_version: if_match(&headers)?,
+        };
         change(&config, request(&config, &caller, &query, &headers, target)?).await
     };
     answer.give(delete.await)
@@ -136,7 +161,9 @@ pub(crate) async fn history(
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Response {
     let list = query.map_err(|error| bad(error.body_text())).map(|Query(query)| {
-        let versions = config.control.history(query.before, query.limit.unwrap_or(50).min(1000));
+        let versions = config
+            .control
+            .history(query.before, query.limit.unwrap_or(50).min(1000));
         Json(json!({ "versions": versions }))
     });
     answer.give(list)
@@ -144,9 +171,10 @@ pub(crate) async fn history(
 
 /// `GET /v1/config/original`: the text that was applied last.
 pub(crate) async fn original(State(config): State<Config>, Extension(answer): Extension<Answer>) -> Response {
-    let text = config.control.original().ok_or_else(|| {
-        Refused::from(Problem::new(Code::NotFound, "no whole document was applied yet"))
-    });
+    let text = config
+        .control
+        .original()
+        .ok_or_else(|| Refused::from(Problem::new(Code::NotFound, "no whole document was applied yet")));
     answer.give(text.map(|text| ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.to_string())))
 }
 
@@ -169,7 +197,13 @@ pub(crate) async fn rollback(
     answer.give(roll.await)
 }
 
-fn request(config: &Config, caller: &Caller, query: &ChangeQuery, headers: &HeaderMap, target: Target) -> Result<ChangeRequest, Refused> {
+fn request(
+    config: &Config,
+    caller: &Caller,
+    query: &ChangeQuery,
+    headers: &HeaderMap,
+    target: Target,
+) -> Result<ChangeRequest, Refused> {
     Ok(ChangeRequest {
         target,
         if_version: None,
@@ -203,21 +237,27 @@ fn part_query(query: Result<Query<ChangeQuery>, QueryRejection>) -> Result<Chang
 fn key(path: Result<Path<String>, PathRejection>) -> Result<PartKey, Refused> {
     let Path(path) = path.map_err(|error| bad(error.body_text()))?;
     path.parse().map_err(|_| {
-        let detail = format!("there is no /v1/config/{path}: expected upstreams/NAME, gateways/NAME, gateways/NAME/routes/ID or cluster");
+        let detail = format!(
+            "there is no /v1/config/{path}: expected upstreams/NAME, gateways/NAME, gateways/NAME/routes/ID or cluster"
+        );
         Problem::new(Code::NotFound, detail).into()
     })
 }
 
 fn text(body: Result<Bytes, BytesRejection>) -> Result<String, Refused> {
     let bytes = body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refused::from(Problem::new(Code::BodyTooLarge, "a document has at most 64 MiB")),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refused::from(Problem::new(Code::BodyTooLarge, "a document has at most 64 MiB"))
+        }
         _ => bad(error.body_text()),
     })?;
     String::from_utf8(bytes.into()).map_err(|error| bad(format!("the body is not UTF-8: {error}")))
 }
 
 /// Parsing a large document takes a moment that other requests shall not wait for.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refused> {
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refused> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(Refused::from),
         Err(error) => Err(internal(error)),

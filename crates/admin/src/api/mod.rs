@@ -21,7 +21,12 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/v1/config/history", get(config::history))
         .route("/v1/config/rollback/{version}", post(config::rollback))
         .route("/v1/config/original", get(config::original))
-        .route("/v1/config/{*part}", get(config::read_part).put(config::write_part).delete(config::delete_part))
+        .route(
+            "/v1/config/{*part}",
+            get(config::read_part)
+                .put(config::write_part)
+                .delete(config::delete_part),
+        )
         .route("/v1/cluster", get(cluster::view))
         .route("/v1/cluster/members/form", post(cluster::form))
         .route("/v1/cluster/members/{name}/{op}", post(cluster::change))

@@ -19,7 +19,11 @@ pub(crate) fn check(present: &Present, changes: &[PartChange]) -> Result<Vec<Dia
     let (errors, warnings): (Vec<_>, Vec<_>) = check_document(&document)
         .into_iter()
         .partition(|diagnostic| diagnostic.severity == Severity::Error);
-    if errors.is_empty() { Ok(warnings) } else { Err(Refusal::invalid(errors)) }
+    if errors.is_empty() {
+        Ok(warnings)
+    } else {
+        Err(Refusal::invalid(errors))
+    }
 }
 
 /// The document that parts make together.
@@ -32,7 +36,5 @@ pub(crate) fn document<'a>(parts: impl Iterator<Item = (&'a str, &'a str)>) -> R
             }),
         })
         .collect::<Result<_, _>>()?;
-    join(parts.iter().map(|(key, value)| (key, *value))).map_err(|error| Refusal::Internal {
-        why: error.to_string(),
-    })
+    join(parts.iter().map(|(key, value)| (key, *value))).map_err(|error| Refusal::Internal { why: error.to_string() })
 }

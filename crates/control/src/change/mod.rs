@@ -36,7 +36,11 @@ pub(crate) async fn lead(core: &Shared, request: ChangeRequest) -> Result<Change
     };
     match committed {
         Committed::Nothing(reply) => Ok(reply),
-        Committed::Version { version, changed, warnings } => {
+        Committed::Version {
+            version,
+            changed,
+            warnings,
+        } => {
             let spread = spread(core, version, request.wait, request.timeout).await;
             Ok(ChangeReply {
                 version,
@@ -62,7 +66,10 @@ enum Committed {
 async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Refusal> {
     let consensus = &core.consensus;
     let index = consensus.read_index().await.map_err(|error| reading(core, &error))?;
-    consensus.wait_applied(index, CATCH_UP).await.map_err(|_| Refusal::NoMajority)?;
+    consensus
+        .wait_applied(index, CATCH_UP)
+        .await
+        .map_err(|_| Refusal::NoMajority)?;
     let idempotency = request.idempotency_key.as_ref().map(|key| Idempotency {
         key: key.clone(),
         digest: fingerprint(request),
@@ -76,7 +83,10 @@ async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Re
     if let Some(expected) = request.if_version
         && expected != head.version
     {
-        return Err(Refusal::VersionConflict { expected, head: head.version });
+        return Err(Refusal::VersionConflict {
+            expected,
+            head: head.version,
+        });
     }
     let earlier = match &request.target {
         Target::Rollback { version } => Some(earlier(core, *version)?),
@@ -119,9 +129,19 @@ async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Re
     outcome(core, applied, head.version, changed, warnings)
 }
 
-fn outcome(core: &Core, applied: Applied, base: u64, changed: Vec<String>, warnings: Vec<Diagnostic>) -> Result<Committed, Refusal> {
+fn outcome(
+    core: &Core,
+    applied: Applied,
+    base: u64,
+    changed: Vec<String>,
+    warnings: Vec<Diagnostic>,
+) -> Result<Committed, Refusal> {
     match applied {
-        Applied::Version(version) => Ok(Committed::Version { version, changed, warnings }),
+        Applied::Version(version) => Ok(Committed::Version {
+            version,
+            changed,
+            warnings,
+        }),
         Applied::Same(version) => Ok(Committed::Nothing(unchanged(core, version))),
         Applied::Repeated { version, changed } => Ok(Committed::Version {
             version,
@@ -142,7 +162,11 @@ fn outcome(core: &Core, applied: Applied, base: u64, changed: Vec<String>, warni
 
 /// Whether the same was asked before. The log itself knows: a command for a version that cannot be
 /// is refused unless its key was used.
-async fn repeated(core: &Core, request: &ChangeRequest, idempotency: &Idempotency) -> Result<Option<Committed>, Refusal> {
+async fn repeated(
+    core: &Core,
+    request: &ChangeRequest,
+    idempotency: &Idempotency,
+) -> Result<Option<Committed>, Refusal> {
     let body = Body::Store {
         changes: Vec::new(),
         activate: None,
@@ -191,7 +215,11 @@ impl<'a> Place<'a> {
         let before = waiting.fetch_add(1, Ordering::Relaxed);
         let place = Self(waiting);
         // One is at its turn, the others wait.
-        if before > QUEUE { Err(Refusal::Busy { waiting: before - 1 }) } else { Ok(place) }
+        if before > QUEUE {
+            Err(Refusal::Busy { waiting: before - 1 })
+        } else {
+            Ok(place)
+        }
     }
 }
 

@@ -30,7 +30,11 @@ pub(crate) fn plan(present: &Present, target: &Target, earlier: Option<&Earlier>
             changes: differ(present, parts.iter().map(pair), |key| in_scope(key, scope.as_deref())),
             original: original.as_deref().map(Arc::from),
         }),
-        Target::Part { key, parts, if_part_version } => {
+        Target::Part {
+            key,
+            parts,
+            if_part_version,
+        } => {
             guard(present, key, *if_part_version)?;
             if let Some((gateway, _)) = key.split_once("/routes/")
                 && !present.contains_key(gateway)
@@ -136,16 +140,28 @@ mod tests {
     use proptest::prelude::*;
 
     fn present(parts: &[(&str, &str, u64)]) -> Present {
-        let entry = |value: &str, version| Entry { value: value.into(), version };
-        parts.iter().map(|(key, value, version)| (Arc::from(*key), entry(value, *version))).collect()
+        let entry = |value: &str, version| Entry {
+            value: value.into(),
+            version,
+        };
+        parts
+            .iter()
+            .map(|(key, value, version)| (Arc::from(*key), entry(value, *version)))
+            .collect()
     }
 
     fn texts(plan: &Plan) -> Vec<(String, Option<String>)> {
-        plan.changes.iter().map(|c| (c.key.to_string(), c.value.as_deref().map(str::to_owned))).collect()
+        plan.changes
+            .iter()
+            .map(|c| (c.key.to_string(), c.value.as_deref().map(str::to_owned)))
+            .collect()
     }
 
     fn owned(parts: &[(&str, &str)]) -> Vec<(String, String)> {
-        parts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        parts
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn web() -> Present {
@@ -160,45 +176,89 @@ mod tests {
 
     #[test]
     fn a_whole_deletes_what_it_does_not_have() {
-        let target = Target::Whole { parts: owned(&[("gateways/web", "g"), ("upstreams/u", "x")]), scope: None, original: None };
+        let target = Target::Whole {
+            parts: owned(&[("gateways/web", "g"), ("upstreams/u", "x")]),
+            scope: None,
+            original: None,
+        };
         let changes = texts(&plan(&web(), &target, None).unwrap());
-        assert_eq!(changes, [
-            ("gateways/web/routes/a".to_owned(), None),
-            ("gateways/web/routes/b".to_owned(), None),
-            ("gateways/web2".to_owned(), None),
-            ("upstreams/u".to_owned(), Some("x".to_owned())),
-        ]);
+        assert_eq!(
+            changes,
+            [
+                ("gateways/web/routes/a".to_owned(), None),
+                ("gateways/web/routes/b".to_owned(), None),
+                ("gateways/web2".to_owned(), None),
+                ("upstreams/u".to_owned(), Some("x".to_owned())),
+            ]
+        );
     }
 
     #[test]
     fn a_scope_ends_at_a_slash() {
-        let target = Target::Whole { parts: vec![], scope: Some("gateways/web".to_owned()), original: None };
+        let target = Target::Whole {
+            parts: vec![],
+            scope: Some("gateways/web".to_owned()),
+            original: None,
+        };
         let changes = texts(&plan(&web(), &target, None).unwrap());
-        assert_eq!(changes.iter().map(|c| &*c.0).collect::<Vec<_>>(), ["gateways/web", "gateways/web/routes/a", "gateways/web/routes/b"]);
+        assert_eq!(
+            changes.iter().map(|c| &*c.0).collect::<Vec<_>>(),
+            ["gateways/web", "gateways/web/routes/a", "gateways/web/routes/b"]
+        );
     }
 
     #[test]
     fn a_gateway_is_put_and_deleted_with_its_routes() {
         let parts = owned(&[("gateways/web", "g"), ("gateways/web/routes/b", "9")]);
-        let target = Target::Part { key: "gateways/web".to_owned(), parts, if_part_version: Some(5) };
+        let target = Target::Part {
+            key: "gateways/web".to_owned(),
+            parts,
+            if_part_version: Some(5),
+        };
         let changes = texts(&plan(&web(), &target, None).unwrap());
-        assert_eq!(changes, [("gateways/web/routes/a".to_owned(), None), ("gateways/web/routes/b".to_owned(), Some("9".to_owned()))]);
-        let target = Target::Delete { key: "gateways/web".to_owned(), if_part_version: None };
+        assert_eq!(
+            changes,
+            [
+                ("gateways/web/routes/a".to_owned(), None),
+                ("gateways/web/routes/b".to_owned(), Some("9".to_owned()))
+            ]
+        );
+        let target = Target::Delete {
+            key: "gateways/web".to_owned(),
+            if_part_version: None,
+        };
         assert_eq!(plan(&web(), &target, None).unwrap().changes.len(), 3);
     }
 
     #[test]
     fn a_route_needs_its_gateway() {
-        let target = Target::Part { key: "gateways/no/routes/a".to_owned(), parts: owned(&[("gateways/no/routes/a", "1")]), if_part_version: None };
+        let target = Target::Part {
+            key: "gateways/no/routes/a".to_owned(),
+            parts: owned(&[("gateways/no/routes/a", "1")]),
+            if_part_version: None,
+        };
         assert!(matches!(plan(&web(), &target, None), Err(Refusal::NotFound { .. })));
     }
 
     #[test]
     fn a_part_changed_meanwhile_is_a_conflict() {
-        let target = |expected| Target::Delete { key: "gateways/web".to_owned(), if_part_version: Some(expected) };
-        assert!(matches!(plan(&web(), &target(1), None), Err(Refusal::VersionConflict { expected: 1, head: 5 })));
-        let create = Target::Part { key: "upstreams/u".to_owned(), parts: owned(&[("upstreams/u", "x")]), if_part_version: Some(0) };
-        assert!(matches!(plan(&web(), &create, None), Err(Refusal::VersionConflict { expected: 0, head: 4 })));
+        let target = |expected| Target::Delete {
+            key: "gateways/web".to_owned(),
+            if_part_version: Some(expected),
+        };
+        assert!(matches!(
+            plan(&web(), &target(1), None),
+            Err(Refusal::VersionConflict { expected: 1, head: 5 })
+        ));
+        let create = Target::Part {
+            key: "upstreams/u".to_owned(),
+            parts: owned(&[("upstreams/u", "x")]),
+            if_part_version: Some(0),
+        };
+        assert!(matches!(
+            plan(&web(), &create, None),
+            Err(Refusal::VersionConflict { expected: 0, head: 4 })
+        ));
     }
 
     proptest! {

@@ -112,7 +112,9 @@ async fn ask(core: &Core, member: &Member, body: Vec<u8>) -> Vec<Diagnostic> {
     let lane = if body.len() > SMALL { Lane::Bulk } else { Lane::Control };
     let peer = member.node.peer(member.id);
     let began = Instant::now();
-    let call = core.link.call(&peer, lane, Service::PREPARE, body, Patience::Total(REHEARSAL));
+    let call = core
+        .link
+        .call(&peer, lane, Service::PREPARE, body, Patience::Total(REHEARSAL));
     tokio::pin!(call);
     // Who falls silent meanwhile is left out, and not waited for.
     let answer = loop {
@@ -127,11 +129,23 @@ async fn ask(core: &Core, member: &Member, body: Vec<u8>) -> Vec<Diagnostic> {
     match answer {
         Ok(bytes) => match wire::decode(&bytes) {
             Ok(prepared) => objections(name, prepared),
-            Err(why) => vec![objection(name, Objection { part: String::new(), why })],
+            Err(why) => vec![objection(
+                name,
+                Objection {
+                    part: String::new(),
+                    why,
+                },
+            )],
         },
         Err(CallError::TooLate) => {
             let why = format!("it still compiled after {} s", began.elapsed().as_secs());
-            vec![objection(name, Objection { part: String::new(), why })]
+            vec![objection(
+                name,
+                Objection {
+                    part: String::new(),
+                    why,
+                },
+            )]
         }
         Err(error) => {
             tracing::warn!(node = name, %error, "a member could not be asked whether it could serve a change: it is left out");
@@ -144,7 +158,9 @@ async fn ask(core: &Core, member: &Member, body: Vec<u8>) -> Vec<Diagnostic> {
 fn members(core: &Core) -> Vec<Member> {
     let mut by_name: BTreeMap<String, Member> = BTreeMap::new();
     for member in core.consensus.raft().members {
-        let newer = by_name.get(&member.node.name).is_none_or(|other| other.voter && !member.voter);
+        let newer = by_name
+            .get(&member.node.name)
+            .is_none_or(|other| other.voter && !member.voter);
         if newer {
             by_name.insert(member.node.name.clone(), member);
         }
@@ -157,7 +173,11 @@ fn objections(node: &str, prepared: Prepared) -> Vec<Diagnostic> {
         Prepared::Ready => Vec::new(),
         Prepared::Refused(objections) => objections.into_iter().map(|one| objection(node, one)).collect(),
         Prepared::Behind { at } => {
-            tracing::warn!(node, at, "a member lags behind and cannot say whether it could serve a change: it is left out");
+            tracing::warn!(
+                node,
+                at,
+                "a member lags behind and cannot say whether it could serve a change: it is left out"
+            );
             Vec::new()
         }
     }

@@ -13,7 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Ends when this node has caught up.
 pub(crate) async fn catch_up(core: Shared) {
     let mut situation = core.situation.subscribe();
-    if situation.wait_for(|situation| situation.cluster_id.is_some()).await.is_err() {
+    if situation
+        .wait_for(|situation| situation.cluster_id.is_some())
+        .await
+        .is_err()
+    {
         return;
     }
     let mut raft = core.consensus.watch_raft();

@@ -55,7 +55,11 @@ pub(crate) async fn follow(core: Shared, compiler: Compiler, mut pinned: Option<
                 Err(objections) => {
                     failed = true;
                     let why = explain(chosen.version, &objections);
-                    tracing::error!(version = chosen.version, why, "this node cannot serve by the version that it should");
+                    tracing::error!(
+                        version = chosen.version,
+                        why,
+                        "this node cannot serve by the version that it should"
+                    );
                     not_live(&core, Some(why));
                 }
             }
@@ -139,7 +143,12 @@ async fn turn_to(core: &Core, compiler: &Compiler, version: u64) -> Result<(), V
     digest.advance(&way.changes);
     let rehearsed = lock(&core.rehearsed).take();
     let snapshot = match rehearsed {
-        Some(Rehearsed { version: v, digest: d, from, snapshot }) if (v, d, from) == (version, digest.bytes(), at) => snapshot,
+        Some(Rehearsed {
+            version: v,
+            digest: d,
+            from,
+            snapshot,
+        }) if (v, d, from) == (version, digest.bytes(), at) => snapshot,
         _ => {
             let task = Task {
                 changes: way.changes,
@@ -169,7 +178,10 @@ struct Way {
 
 fn way(core: &Core, at: u64, to: u64) -> Result<Way, Vec<Objection>> {
     if let Some(changes) = core.consensus.delta(at, to) {
-        return Ok(Way { changes, from_nothing: false });
+        return Ok(Way {
+            changes,
+            from_nothing: false,
+        });
     }
     let parts = core.consensus.parts_at(to).map_err(|pruned| {
         vec![Objection {
@@ -177,7 +189,10 @@ fn way(core: &Core, at: u64, to: u64) -> Result<Way, Vec<Objection>> {
             why: pruned.to_string(),
         }]
     })?;
-    let put = |(key, value)| PartChange { key, value: Some(value) };
+    let put = |(key, value)| PartChange {
+        key,
+        value: Some(value),
+    };
     Ok(Way {
         changes: parts.into_iter().map(put).collect(),
         from_nothing: true,

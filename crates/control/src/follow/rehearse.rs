@@ -22,7 +22,11 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
     let concerned: BTreeSet<String> = changes.iter().map(|change| change.key().to_owned()).collect();
     let (from, at, digest) = {
         let following = lock(&core.following);
-        (Arc::clone(&following.snapshot), following.version, following.digest.clone())
+        (
+            Arc::clone(&following.snapshot),
+            following.version,
+            following.digest.clone(),
+        )
     };
     let Some(mut way) = core.consensus.delta(at, base) else {
         return Prepared::Behind { at };
@@ -44,7 +48,12 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
     };
     match compiled {
         Ok(snapshot) => {
-            let rehearsed = Rehearsed { version, digest, from: at, snapshot };
+            let rehearsed = Rehearsed {
+                version,
+                digest,
+                from: at,
+                snapshot,
+            };
             let before = lock(&core.rehearsed).replace(rehearsed);
             // A snapshot that never was served is freed where nobody waits for it.
             tokio::task::spawn_blocking(move || drop(before));
@@ -56,7 +65,11 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
                 .into_iter()
                 .filter(|objection| objection.part.is_empty() || concerned.contains(&objection.part))
                 .collect();
-            if about.is_empty() { Prepared::Ready } else { Prepared::Refused(about) }
+            if about.is_empty() {
+                Prepared::Ready
+            } else {
+                Prepared::Refused(about)
+            }
         }
     }
 }

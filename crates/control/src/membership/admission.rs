@@ -114,7 +114,12 @@ mod tests {
 
     #[test]
     fn a_wiped_node_at_its_old_address_replaces_itself() {
-        let verdict = decide(&[known(1, 1, true), known(2, 2, true)], &candidate(9, 2, 2), AtRecord::Candidate, false);
+        let verdict = decide(
+            &[known(1, 1, true), known(2, 2, true)],
+            &candidate(9, 2, 2),
+            AtRecord::Candidate,
+            false,
+        );
         assert_eq!(verdict, Verdict::Replace { old: NodeId(2) });
     }
 

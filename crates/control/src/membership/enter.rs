@@ -49,7 +49,11 @@ pub(crate) async fn enter(core: Shared) {
                 Round::Waiting => None,
             },
         };
-        let doors: Vec<&str> = door.iter().map(String::as_str).chain(core.join.iter().map(String::as_str)).collect();
+        let doors: Vec<&str> = door
+            .iter()
+            .map(String::as_str)
+            .chain(core.join.iter().map(String::as_str))
+            .collect();
         for address in doors {
             if knock(&core, address).await {
                 break;
@@ -70,7 +74,10 @@ async fn take_place(core: &Shared) {
     loop {
         let (member, rival) = {
             let raft = raft.borrow_and_update();
-            let rival = raft.members.iter().any(|member| member.node.name == core.node.name && member.id != core.id);
+            let rival = raft
+                .members
+                .iter()
+                .any(|member| member.node.name == core.node.name && member.id != core.id);
             (raft.member(core.id).is_some(), rival)
         };
         if (member && !rival) || core.situation.borrow().removed {
@@ -83,7 +90,12 @@ async fn take_place(core: &Shared) {
             .iter()
             .filter(|member| member.id != core.id && member.node.name != core.node.name)
             .map(|member| member.node.peer.clone())
-            .chain(core.initial.iter().filter(|(name, _)| *name != core.node.name).map(|(_, address)| address.clone()))
+            .chain(
+                core.initial
+                    .iter()
+                    .filter(|(name, _)| *name != core.node.name)
+                    .map(|(_, address)| address.clone()),
+            )
             .chain(core.join.iter().cloned())
             .collect();
         for address in known {
@@ -100,10 +112,19 @@ async fn take_place(core: &Shared) {
 
 /// Asks at `address` to be let in. Says whether anybody there decided.
 async fn knock(core: &Shared, address: &str) -> bool {
-    let peer = Peer { id: None, address: address.to_owned() };
-    let ask = ToLeader::Admit { id: core.id, node: core.node.clone() };
+    let peer = Peer {
+        id: None,
+        address: address.to_owned(),
+    };
+    let ask = ToLeader::Admit {
+        id: core.id,
+        node: core.node.clone(),
+    };
     let Ok(body) = wire::encode(&ask) else { return false };
-    let answer = core.link.call(&peer, Lane::Control, Service::FORWARD, body, Patience::Total(KNOCK)).await;
+    let answer = core
+        .link
+        .call(&peer, Lane::Control, Service::FORWARD, body, Patience::Total(KNOCK))
+        .await;
     let answer = match answer {
         Ok(bytes) => wire::decode(&bytes),
         Err(error) => Err(error.to_string()),
@@ -136,11 +157,16 @@ async fn knock(core: &Shared, address: &str) -> bool {
 /// Decides about a node at the door, on the leader.
 pub(crate) async fn admit(core: &Shared, id: NodeId, node: Node) -> Admitted {
     let Some(cluster) = core.situation.borrow().cluster_id else {
-        return Admitted::Refused { why: "this node belongs to no cluster itself".to_owned() };
+        return Admitted::Refused {
+            why: "this node belongs to no cluster itself".to_owned(),
+        };
     };
     if core.consensus.records(REMOVED).contains_key(&id.to_string()) {
         return Admitted::Refused {
-            why: format!("{} was removed from the cluster: to join anew it needs an empty data directory", node.name),
+            why: format!(
+                "{} was removed from the cluster: to join anew it needs an empty data directory",
+                node.name
+            ),
         };
     }
     let known: Vec<Known> = core
@@ -155,8 +181,14 @@ pub(crate) async fn admit(core: &Shared, id: NodeId, node: Node) -> Admitted {
             voter: member.voter,
         })
         .collect();
-    let candidate = Candidate { id, name: node.name.clone(), peer: node.peer.clone() };
-    let old = known.iter().find(|member| member.name == candidate.name && member.id != id);
+    let candidate = Candidate {
+        id,
+        name: node.name.clone(),
+        peer: node.peer.clone(),
+    };
+    let old = known
+        .iter()
+        .find(|member| member.name == candidate.name && member.id != id);
     let (at_record, authorised) = match old {
         Some(old) => (at_record(core, &old.peer, id).await, given_up(core, &old.name, old.id)),
         None => (AtRecord::Nobody, false),
@@ -208,7 +240,9 @@ async fn at_record(core: &Core, address: &str, candidate: NodeId) -> AtRecord {
 
 fn given_up(core: &Core, name: &str, id: NodeId) -> bool {
     let records = core.consensus.records(GIVEN_UP);
-    records.get(name).is_some_and(|record| record.as_slice() == id.0.to_be_bytes())
+    records
+        .get(name)
+        .is_some_and(|record| record.as_slice() == id.0.to_be_bytes())
 }
 
 /// The leader lets in; anybody else passes the knock on.

@@ -63,26 +63,47 @@ pub(super) async fn alone(core: &Shared) -> Result<(), String> {
 pub(crate) async fn form_only(core: &Shared, names: &[String]) -> Result<(), Refusal> {
     let conflict = |why: String| Refusal::Conflict { why };
     if let Some(id) = core.situation.borrow().cluster_id {
-        return Err(conflict(format!("this node belongs to the cluster {id:032x} already: its members are changed by promote, remove and replace")));
+        return Err(conflict(format!(
+            "this node belongs to the cluster {id:032x} already: its members are changed by promote, remove and replace"
+        )));
     }
     if !names.iter().any(|name| *name == core.node.name) {
-        return Err(conflict(format!("say this on one of the nodes that shall form; this one is {}", core.node.name)));
+        return Err(conflict(format!(
+            "say this on one of the nodes that shall form; this one is {}",
+            core.node.name
+        )));
     }
-    let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|name| address(core, name).is_none() && *name != core.node.name).collect();
+    let unknown: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| address(core, name).is_none() && *name != core.node.name)
+        .collect();
     if !unknown.is_empty() {
-        return Err(conflict(format!("{} stand not in this node's `initial`", unknown.join(", "))));
+        return Err(conflict(format!(
+            "{} stand not in this node's `initial`",
+            unknown.join(", ")
+        )));
     }
     let others = see(core, &core.initial).await;
     for (name, seen) in &others {
         match seen {
             Seen::Answers(Standing::Member { cluster, .. }) => {
-                return Err(conflict(format!("{name} belongs to the cluster {cluster:032x}: it must not become two; this node waits to be let in")));
+                return Err(conflict(format!(
+                    "{name} belongs to the cluster {cluster:032x}: it must not become two; this node waits to be let in"
+                )));
             }
-            Seen::Silent(why) if names.contains(name) => return Err(conflict(format!("{name} does not answer: {why}"))),
+            Seen::Silent(why) if names.contains(name) => {
+                return Err(conflict(format!("{name} does not answer: {why}")));
+            }
             _ => {}
         }
     }
-    let set: Vec<(String, String)> = core.initial.iter().filter(|(name, _)| names.contains(name)).cloned().collect();
+    let set: Vec<(String, String)> = core
+        .initial
+        .iter()
+        .filter(|(name, _)| names.contains(name))
+        .cloned()
+        .collect();
     collect(core, &set).await.map_err(conflict)?;
     let mut members = BTreeMap::from([(core.node.name.clone(), core.id)]);
     let own = promised(core);
@@ -104,7 +125,9 @@ pub(crate) async fn answer(core: &Shared, from: &Identity, asked: Forming) -> Fo
         Forming::Promise(promise) => {
             let member_of = core.situation.borrow().cluster_id;
             if promise.former != from.id {
-                return Formed::Refused { why: "a promise is asked for by the one who forms".to_owned() };
+                return Formed::Refused {
+                    why: "a promise is asked for by the one who forms".to_owned(),
+                };
             }
             if let Err(why) = forming::may_promise(member_of, promised(core).as_ref(), &promise) {
                 return Formed::Refused { why };
@@ -116,7 +139,9 @@ pub(crate) async fn answer(core: &Shared, from: &Identity, asked: Forming) -> Fo
         }
         Forming::FormOnly { names } => match form_only(core, &names).await {
             Ok(()) => Formed::Promised { id: core.id },
-            Err(refusal) => Formed::Refused { why: refusal.to_string() },
+            Err(refusal) => Formed::Refused {
+                why: refusal.to_string(),
+            },
         },
     }
 }
@@ -125,7 +150,8 @@ pub(crate) async fn answer(core: &Shared, from: &Identity, asked: Forming) -> Fo
 pub(super) async fn belong(core: &Core, cluster: u128) -> Result<(), String> {
     let store = core.store.clone();
     let kept = tokio::task::spawn_blocking(move || store.set_cluster_id(cluster)).await;
-    kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    kept.map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
     core.link.set_cluster_id(cluster);
     core.situate(|situation| {
         situation.cluster_id = Some(cluster);
@@ -158,7 +184,11 @@ fn standing(core: &Core) -> Standing {
     let name = core.node.name.clone();
     match (core.situation.borrow().cluster_id, promised(core)) {
         (Some(cluster), _) => Standing::Member { cluster, name },
-        (None, Some(promise)) => Standing::Promised { id: core.id, name, promise },
+        (None, Some(promise)) => Standing::Promised {
+            id: core.id,
+            name,
+            promise,
+        },
         (None, None) => Standing::Empty {
             id: core.id,
             name,
@@ -222,7 +252,8 @@ async fn keep(core: &Core, promise: Promise) -> Result<(), String> {
         founder: promise.former,
     };
     let kept = tokio::task::spawn_blocking(move || store.promise(&kept)).await;
-    kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    kept.map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
 }
 
 async fn begin(core: &Shared, members: &BTreeMap<String, NodeId>, own: Option<Promise>) -> Result<(), String> {
@@ -235,7 +266,11 @@ async fn begin(core: &Shared, members: &BTreeMap<String, NodeId>, own: Option<Pr
             true => core.node.clone(),
             false => {
                 let address = address(core, name).ok_or_else(|| format!("{name} stands not in `initial`"))?;
-                let theirs = core.link.hello(&address, ASK).await.map_err(|error| format!("{name}: {error}"))?;
+                let theirs = core
+                    .link
+                    .hello(&address, ASK)
+                    .await
+                    .map_err(|error| format!("{name}: {error}"))?;
                 if theirs.id != *id {
                     return Err(format!("{name} is another node than the one that promised"));
                 }
@@ -255,7 +290,11 @@ async fn begin(core: &Shared, members: &BTreeMap<String, NodeId>, own: Option<Pr
 pub(crate) fn node_of(theirs: &Identity, address: &str) -> Node {
     Node {
         name: theirs.name.clone(),
-        peer: if theirs.peer.is_empty() { address.to_owned() } else { theirs.peer.clone() },
+        peer: if theirs.peer.is_empty() {
+            address.to_owned()
+        } else {
+            theirs.peer.clone()
+        },
         admin: theirs.admin.clone(),
         zone: theirs.zone.clone(),
         labels: theirs.labels.clone(),
@@ -263,12 +302,21 @@ pub(crate) fn node_of(theirs: &Identity, address: &str) -> Node {
 }
 
 fn address(core: &Core, name: &str) -> Option<String> {
-    core.initial.iter().find(|(other, _)| other == name).map(|(_, address)| address.clone())
+    core.initial
+        .iter()
+        .find(|(other, _)| other == name)
+        .map(|(_, address)| address.clone())
 }
 
 async fn say(core: &Core, address: &str, what: &Forming) -> Result<Formed, String> {
-    let peer = Peer { id: None, address: address.to_owned() };
+    let peer = Peer {
+        id: None,
+        address: address.to_owned(),
+    };
     let body = wire::encode(what).map_err(|refusal| refusal.to_string())?;
-    let said = core.link.call(&peer, Lane::Control, Service::FORM, body, Patience::Total(ASK)).await;
+    let said = core
+        .link
+        .call(&peer, Lane::Control, Service::FORM, body, Patience::Total(ASK))
+        .await;
     wire::decode(&said.map_err(|error| error.to_string())?)
 }

@@ -103,9 +103,15 @@ pub(crate) fn step(
     let first = expected.iter().min().map_or(own.0, String::as_str);
     if own.0 != first {
         return Step::Wait(match promised {
-            Some(promise) => format!("{} forms the cluster; this node has promised to be in it", promise.former_name),
+            Some(promise) => format!(
+                "{} forms the cluster; this node has promised to be in it",
+                promise.former_name
+            ),
             None if silent.is_empty() => format!("{first} forms the cluster"),
-            None => format!("{first} forms the cluster once all of the set answer; missing here: {}", silent.join(", ")),
+            None => format!(
+                "{first} forms the cluster once all of the set answer; missing here: {}",
+                silent.join(", ")
+            ),
         });
     }
     if let Some(promise) = promised
@@ -122,9 +128,15 @@ pub(crate) fn step(
     let mut members = BTreeMap::from([(own.0.to_owned(), own.1)]);
     for name in expected.iter().filter(|name| *name != own.0) {
         match others.get(name) {
-            Some(Seen::Answers(Standing::Promised { id, promise, name: told })) => {
+            Some(Seen::Answers(Standing::Promised {
+                id,
+                promise,
+                name: told,
+            })) => {
                 if told != name {
-                    return Step::Wait(format!("the address of {name} is answered by a node named {told}: check `initial`"));
+                    return Step::Wait(format!(
+                        "the address of {name} is answered by a node named {told}: check `initial`"
+                    ));
                 }
                 if promise.former != own.1 {
                     return Step::Wait(format!(
@@ -136,9 +148,13 @@ pub(crate) fn step(
                     members.insert(name.clone(), *id);
                 }
             }
-            Some(Seen::Answers(Standing::Empty { initial, name: told, .. })) => {
+            Some(Seen::Answers(Standing::Empty {
+                initial, name: told, ..
+            })) => {
                 if told != name {
-                    return Step::Wait(format!("the address of {name} is answered by a node named {told}: check `initial`"));
+                    return Step::Wait(format!(
+                        "the address of {name} is answered by a node named {told}: check `initial`"
+                    ));
                 }
                 let (mut theirs, mut ours) = (initial.clone(), expected.to_vec());
                 theirs.sort();
@@ -146,7 +162,11 @@ pub(crate) fn step(
                 if theirs != ours {
                     return Step::Wait(format!(
                         "{name} was started with another `initial` ({}): it must be the same on each of the first voters",
-                        if theirs.is_empty() { "none".to_owned() } else { theirs.join(", ") }
+                        if theirs.is_empty() {
+                            "none".to_owned()
+                        } else {
+                            theirs.join(", ")
+                        }
                     ));
                 }
             }
@@ -284,7 +304,11 @@ mod tests {
     #[test]
     fn a_promise_is_given_once_and_never_by_a_member() {
         assert_eq!(may_promise(None, None, &promise(1)), Ok(()));
-        assert_eq!(may_promise(None, Some(&promise(1)), &promise(1)), Ok(()), "again to the same");
+        assert_eq!(
+            may_promise(None, Some(&promise(1)), &promise(1)),
+            Ok(()),
+            "again to the same"
+        );
         assert!(may_promise(None, Some(&promise(1)), &promise(9)).is_err());
         assert!(may_promise(Some(5), None, &promise(1)).is_err());
     }
@@ -310,9 +334,20 @@ mod tests {
             let (id, promise, member) = &self.nodes[n];
             let (id, name) = (NodeId(*id), format!("n{}", n + 1));
             match (member, promise) {
-                (Some(cluster), _) => Standing::Member { cluster: *cluster, name },
-                (None, Some(promise)) => Standing::Promised { id, name, promise: promise.clone() },
-                (None, None) => Standing::Empty { id, name, initial: set() },
+                (Some(cluster), _) => Standing::Member {
+                    cluster: *cluster,
+                    name,
+                },
+                (None, Some(promise)) => Standing::Promised {
+                    id,
+                    name,
+                    promise: promise.clone(),
+                },
+                (None, None) => Standing::Empty {
+                    id,
+                    name,
+                    initial: set(),
+                },
             }
         }
 
@@ -320,15 +355,26 @@ mod tests {
             if self.nodes[n].2.is_some() {
                 return;
             }
-            let others: BTreeMap<String, Seen> = (0..3).filter(|o| *o != n).map(|o| {
-                let seen = if reach[o] { Seen::Answers(self.standing(o)) } else { Seen::Silent("cut off".to_owned()) };
-                (format!("n{}", o + 1), seen)
-            }).collect();
+            let others: BTreeMap<String, Seen> = (0..3)
+                .filter(|o| *o != n)
+                .map(|o| {
+                    let seen = if reach[o] {
+                        Seen::Answers(self.standing(o))
+                    } else {
+                        Seen::Silent("cut off".to_owned())
+                    };
+                    (format!("n{}", o + 1), seen)
+                })
+                .collect();
             let name = format!("n{}", n + 1);
             let own = self.nodes[n].clone();
             match step((&name, NodeId(own.0)), &set(), own.1.as_ref(), &others) {
                 Step::Collect => {
-                    let mine = own.1.unwrap_or(Promise { cluster: u128::from(own.0), former: NodeId(own.0), former_name: name });
+                    let mine = own.1.unwrap_or(Promise {
+                        cluster: u128::from(own.0),
+                        former: NodeId(own.0),
+                        former_name: name,
+                    });
                     self.nodes[n].1 = Some(mine.clone());
                     for o in (0..3).filter(|o| *o != n && reach[*o]) {
                         let (_, given, member) = &self.nodes[o];

@@ -2,8 +2,8 @@
 
 pub(crate) mod admission;
 mod enter;
-pub(crate) mod forming;
 mod form;
+pub(crate) mod forming;
 
 pub(crate) use enter::{admit, enter, pass_on};
 pub(crate) use form::{answer, form_only};
@@ -29,9 +29,19 @@ const ORDER: Duration = Duration::from_secs(2);
 /// Carries an operator's order out, on the leader.
 pub(crate) async fn change(core: &Shared, name: &str, op: MemberOp, actor: &Actor) -> Result<(), Refusal> {
     let member = member(core, name)?;
-    tracing::info!(name, ?op, who = actor.who, request_id = actor.request_id, "a member is changed");
+    tracing::info!(
+        name,
+        ?op,
+        who = actor.who,
+        request_id = actor.request_id,
+        "a member is changed"
+    );
     match op {
-        MemberOp::Promote => core.consensus.promote(member.id).await.map_err(|e| refused(core, &e, actor)),
+        MemberOp::Promote => core
+            .consensus
+            .promote(member.id)
+            .await
+            .map_err(|e| refused(core, &e, actor)),
         MemberOp::Remove => {
             let record = Body::Record {
                 collection: REMOVED.to_owned(),
@@ -40,7 +50,10 @@ pub(crate) async fn change(core: &Shared, name: &str, op: MemberOp, actor: &Acto
             };
             let envelope = crate::leader::envelope(0, actor.clone(), record);
             crate::leader::propose(core, envelope, &actor.request_id).await?;
-            core.consensus.remove(member.id).await.map_err(|e| refused(core, &e, actor))?;
+            core.consensus
+                .remove(member.id)
+                .await
+                .map_err(|e| refused(core, &e, actor))?;
             // It may be gone for good: then there is nobody to tell.
             let _ = order(core, &member, ToMember::Removed).await;
             Ok(())
@@ -52,7 +65,9 @@ pub(crate) async fn change(core: &Shared, name: &str, op: MemberOp, actor: &Acto
                 value: Some(member.id.0.to_be_bytes().to_vec()),
             };
             let envelope = crate::leader::envelope(0, actor.clone(), record);
-            crate::leader::propose(core, envelope, &actor.request_id).await.map(|_| ())
+            crate::leader::propose(core, envelope, &actor.request_id)
+                .await
+                .map(|_| ())
         }
         MemberOp::Drain => order(core, &member, ToMember::Drain { draining: true }).await,
         MemberOp::Undrain => order(core, &member, ToMember::Drain { draining: false }).await,
@@ -70,7 +85,9 @@ pub(crate) fn obey(core: &Core, order: &ToMember) {
     match order {
         ToMember::Drain { draining } => core.situate(|situation| situation.draining = *draining),
         ToMember::Removed => {
-            tracing::warn!("this node was removed from the cluster: it goes on serving its last version until it is stopped");
+            tracing::warn!(
+                "this node was removed from the cluster: it goes on serving its last version until it is stopped"
+            );
             core.situate(|situation| situation.removed = true);
         }
     }
@@ -83,16 +100,23 @@ async fn order(core: &Core, member: &Member, order: ToMember) -> Result<(), Refu
     }
     let body = wire::encode(&order)?;
     let peer = member.node.peer(member.id);
-    let told = core.link.call(&peer, Lane::Control, Service::MEMBERS, body, Patience::Total(ORDER)).await;
+    let told = core
+        .link
+        .call(&peer, Lane::Control, Service::MEMBERS, body, Patience::Total(ORDER))
+        .await;
     told.map(|_| ()).map_err(|error| Refusal::Conflict {
         why: format!("{} could not be told: {error}", member.node.name),
     })
 }
 
 fn member(core: &Core, name: &str) -> Result<Member, Refusal> {
-    core.consensus.raft().named(name).cloned().ok_or_else(|| Refusal::NotFound {
-        what: format!("member {name}"),
-    })
+    core.consensus
+        .raft()
+        .named(name)
+        .cloned()
+        .ok_or_else(|| Refusal::NotFound {
+            what: format!("member {name}"),
+        })
 }
 
 fn refused(core: &Core, error: &MemberError, actor: &Actor) -> Refusal {
@@ -103,7 +127,9 @@ fn refused(core: &Core, error: &MemberError, actor: &Actor) -> Refusal {
             request_id: actor.request_id.clone(),
         },
         MemberError::Disk(error) => Refusal::Degraded { why: error.to_string() },
-        MemberError::Unknown(id) => Refusal::NotFound { what: format!("member {id}") },
+        MemberError::Unknown(id) => Refusal::NotFound {
+            what: format!("member {id}"),
+        },
         MemberError::LastVoter(id) => Refusal::Conflict {
             why: format!("{} is the last voter: promote another member first", core.name_of(*id)),
         },

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 const BOUND: Duration = Duration::from_secs(60);
 
 /// One node that runs.
-pub struct Node {
+pub(crate) struct Node {
     pub name: String,
     pub control: Control,
     pub published: Published,
@@ -29,7 +29,7 @@ pub struct Node {
 
 /// How a node is to be started.
 #[derive(Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub name: String,
     pub address: String,
     pub data: PathBuf,
@@ -39,7 +39,7 @@ pub struct Plan {
 }
 
 /// Names, addresses and folders of a set of nodes.
-pub struct World {
+pub(crate) struct World {
     folder: TempDir,
     pub plans: Vec<Plan>,
 }
@@ -48,7 +48,7 @@ pub struct World {
 
 impl World {
     /// A set of `n` nodes that name each other as the first voters.
-    pub fn of(n: usize) -> Self {
+    pub(crate) fn of(n: usize) -> Self {
         let folder = TempDir::new().unwrap();
         let held: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let initial: Vec<(String, String)> = held
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// One more node, which asks the first of the set to be let in.
-    pub fn another(&self, name: &str) -> Plan {
+    pub(crate) fn another(&self, name: &str) -> Plan {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
         Plan {
             name: name.to_owned(),
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// All of them, formed.
-    pub async fn start(&self) -> Vec<Node> {
+    pub(crate) async fn start(&self) -> Vec<Node> {
         let mut nodes = Vec::new();
         for plan in &self.plans {
             nodes.push(start(plan).await);
@@ -97,7 +97,7 @@ impl World {
 }
 
 /// Starts a node on what its folder holds.
-pub async fn start(plan: &Plan) -> Node {
+pub(crate) async fn start(plan: &Plan) -> Node {
     let (store, boot) = open(plan).await;
     let identity = Identity {
         cluster: "test".to_owned(),
@@ -136,7 +136,9 @@ pub async fn start(plan: &Plan) -> Node {
             election_max: Duration::from_millis(600),
             ..Timings::default()
         },
-        context: NodeContext { listeners: plan.listeners.clone() },
+        context: NodeContext {
+            listeners: plan.listeners.clone(),
+        },
         initial: plan.initial.clone(),
         join: plan.join.clone(),
         ephemeral: false,
@@ -144,12 +146,20 @@ pub async fn start(plan: &Plan) -> Node {
     .await
     .unwrap();
     control.follow();
-    Node { name: plan.name.clone(), control, published, worker }
+    Node {
+        name: plan.name.clone(),
+        control,
+        published,
+        worker,
+    }
 }
 
 /// The last process may still hold the folder for a moment.
 async fn open(plan: &Plan) -> (Store, sluice_consensus::Boot) {
-    let options = OpenOptions { ballast: 0, ..OpenOptions::new(&plan.name, "test") };
+    let options = OpenOptions {
+        ballast: 0,
+        ..OpenOptions::new(&plan.name, "test")
+    };
     let deadline = Instant::now() + BOUND;
     loop {
         match Store::open(&plan.data, options.clone()) {
@@ -175,49 +185,74 @@ async fn work(published: Published) {
 // === impl Node ===
 
 impl Node {
-    pub async fn is_ready(&self) {
-        eventually(&format!("{} is ready", self.name), || async { self.control.ready().ready }).await;
+    pub(crate) async fn is_ready(&self) {
+        eventually(&format!("{} is ready", self.name), || async {
+            self.control.ready().ready
+        })
+        .await;
     }
 
-    pub async fn serves(&self, version: u64) {
-        eventually(&format!("{} serves version {version}", self.name), || async { self.control.live_version() == version }).await;
+    pub(crate) async fn serves(&self, version: u64) {
+        eventually(&format!("{} serves version {version}", self.name), || async {
+            self.control.live_version() == version
+        })
+        .await;
     }
 
     /// A stop in order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.control.shutdown().await;
         self.worker.abort();
     }
 
     /// The whole document.
-    pub async fn put(&self, document: &str) -> Result<ChangeReply, Refusal> {
+    pub(crate) async fn put(&self, document: &str) -> Result<ChangeReply, Refusal> {
         self.control.change(request(whole(document))).await
     }
 
     /// One part.
-    pub async fn put_part(&self, key: &str, text: &str) -> Result<ChangeReply, Refusal> {
+    pub(crate) async fn put_part(&self, key: &str, text: &str) -> Result<ChangeReply, Refusal> {
         self.control.change(request(part(key, text))).await
     }
 
-    pub async fn delete(&self, key: &str) -> Result<ChangeReply, Refusal> {
-        self.control.change(request(Target::Delete { key: key.to_owned(), if_part_version: None })).await
+    pub(crate) async fn delete(&self, key: &str) -> Result<ChangeReply, Refusal> {
+        self.control
+            .change(request(Target::Delete {
+                key: key.to_owned(),
+                if_part_version: None,
+            }))
+            .await
     }
 }
 
-pub fn whole(document: &str) -> Target {
+pub(crate) fn whole(document: &str) -> Target {
     let parsed = parse(document, Format::Yaml, None).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let parts = split(&parsed.document).into_iter().map(|(key, text)| (key.to_string(), text)).collect();
-    Target::Whole { parts, scope: None, original: Some(document.to_owned()) }
+    let parts = split(&parsed.document)
+        .into_iter()
+        .map(|(key, text)| (key.to_string(), text))
+        .collect();
+    Target::Whole {
+        parts,
+        scope: None,
+        original: Some(document.to_owned()),
+    }
 }
 
-pub fn part(key: &str, text: &str) -> Target {
+pub(crate) fn part(key: &str, text: &str) -> Target {
     let name: PartKey = key.parse().unwrap();
     let parts = parse_part(&name, text, Format::Yaml).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let parts = parts.iter().map(|(key, part)| (key.to_string(), encode_part(part))).collect();
-    Target::Part { key: key.to_owned(), parts, if_part_version: None }
+    let parts = parts
+        .iter()
+        .map(|(key, part)| (key.to_string(), encode_part(part)))
+        .collect();
+    Target::Part {
+        key: key.to_owned(),
+        parts,
+        if_part_version: None,
+    }
 }
 
-pub fn request(target: Target) -> ChangeRequest {
+pub(crate) fn request(target: Target) -> ChangeRequest {
     ChangeRequest {
         target,
         if_version: None,
@@ -236,7 +271,7 @@ pub fn request(target: Target) -> ChangeRequest {
 }
 
 /// Waits until it holds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let waited = timeout(BOUND, async {
         while !holds().await {
             sleep(Duration::from_millis(5)).await;
@@ -246,12 +281,12 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
 }
 
 /// A document with one route that answers `text`.
-pub fn answering(text: &str) -> String {
+pub(crate) fn answering(text: &str) -> String {
     format!("gateways:\n  web:\n    hosts: ['*']\n    routes:\n      - {{ path: /, respond: {{ text: '{text}' }} }}\n")
 }
 
 /// Takes a node's folder away.
-pub fn wipe(plan: &Plan) {
+pub(crate) fn wipe(plan: &Plan) {
     let path: &Path = &plan.data;
     std::fs::remove_dir_all(path).unwrap();
 }
