@@ -1,6 +1,6 @@
 //! The admin API: HTTP for people and tools, and who may use it.
 //!
-//! Owns: the paths, queries, fields and bodies of interface §5 ([`router`](api)); bearer tokens and
+//! Owns: the paths, queries, fields and bodies of interface §5 (`api`); bearer tokens and
 //! the Unix socket as ways in (`access`); the problem details that a refusal becomes (`problem`);
 //! the sockets of the API ([`Bound`]).
 //!
