@@ -105,14 +105,7 @@ impl Reader {
     /// The one value, or nothing where none is given or it was refused (then the fault is kept).
     fn one<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let given = self.given(key);
-        let text = match given.items.as_slice() {
-            [] => return None,
-            [text] => text,
-            _ => {
-                self.invalid(key, "it was given more than once: give it once".to_owned());
-                return None;
-            }
-        };
+        let text = given.items.last()?;
         match parse(text) {
             Ok(value) => Some(value),
             Err(why) => {

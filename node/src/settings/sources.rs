@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 /// All that settings are made from, as values: nothing is read behind its back.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// Flags by the setting's key, in the order given; a list may be given in several.
+    /// Flags by the setting's key, in the order given; a list may be given in several, of anything else the last counts.
     pub flags: Vec<(String, String)>,
     /// The environment. What does not begin with `SLUICE_` is left alone.
     pub environment: Vec<(String, String)>,
@@ -88,7 +88,14 @@ impl Gathered {
         let mut seen: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for (key, value) in flags {
             match registry::find(key) {
-                Some(setting) => seen.entry(setting.key).or_default().extend(items(setting.kind, value)),
+                Some(setting) => {
+                    let so_far = seen.entry(setting.key).or_default();
+                    // A list grows; of anything else the last word counts, so that scripts can append theirs.
+                    if !matches!(setting.kind, Kind::List | Kind::Pairs) {
+                        so_far.clear();
+                    }
+                    so_far.extend(items(setting.kind, value));
+                }
                 None => self.faults.push(Fault::Unknown {
                     key: key.clone(),
                     origin: Origin::Flag(key.replace(['.', '_'], "-")),

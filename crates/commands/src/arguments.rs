@@ -1,0 +1,438 @@
+//! The command line as it is written: every command with its help.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const LOOKING: &str = "Exit codes: 0 done; 1 refused; 2 wrong usage; 3 the admin API cannot be reached.";
+const CHANGING: &str = "\
+Exit codes: 0 committed and live everywhere (with --wait majority: committed); 1 refused or invalid, nothing changed; \
+2 wrong usage; 3 no node, no leader or no majority could be reached; 4 another version or a pending change is in the \
+way; 5 committed but not live everywhere in time, or nobody knows whether it was done.";
+const MEMBERS: &str = "\
+Exit codes: 0 done; 1 refused; 2 wrong usage; 3 no node, no leader or no majority could be reached; 5 nobody knows \
+whether it was done.";
+
+/// An API gateway that is a cluster: every node is this one binary.
+///
+/// Start with `sluice demo`: a whole cluster on this machine, with services to try it on.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sluice",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Commands that speak to a cluster find it by --admin URL or --data DIR, then SLUICE_ADMIN, then a demo that runs, then \
+http://127.0.0.1:9080. They show the token in SLUICE_ADMIN_TOKEN; with --data none is needed.
+
+Exit codes: 0 done; 1 refused, invalid, or `diff` differs; 2 wrong usage; 3 nobody could be reached, no leader, no \
+majority; 4 version conflict or pending change; 5 committed but not live everywhere, or outcome unknown."
+)]
+pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// How a cluster is found and how is answered.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Reach {
+    /// Admin API of any node [env: SLUICE_ADMIN] [default: a running demo, or http://127.0.0.1:9080]
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub(crate) admin: Option<String>,
+    /// Data folder of a node of this machine: go through its Unix socket, as the process's owner, without a token
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// A whole cluster on this machine, to try things on
+    ///
+    /// Starts three nodes and sample services in one process, applies a sample document, and prints where all is and
+    /// what to try. While it runs, the other commands find it by themselves. Ctrl-C ends it.
+    #[command(after_help = "Exit codes: 0 ended as asked; 1 a port is taken, or a node failed; 2 wrong usage.")]
+    Demo(Demo),
+    /// One node
+    ///
+    /// Runs until SIGTERM or SIGINT. docs/settings.md describes every setting.
+    Node,
+    /// Make the configuration equal to a document
+    ///
+    /// Checks the document here, shows how it differs from the cluster's, lets every healthy node check it too, commits
+    /// it, and waits until it is live. What exists only in the cluster is deleted with --prune alone. Nothing can come
+    /// between: the change is made for the version that was compared, and refused at any other.
+    #[command(after_help = CHANGING)]
+    Apply(Apply),
+    /// Check a document without a cluster
+    ///
+    /// Tells everything that is wrong at once, with the line. Warnings do not fail. Folders are read whole.
+    #[command(after_help = "Exit codes: 0 valid, perhaps with warnings; 1 invalid; 2 wrong usage.")]
+    Check(Check),
+    /// Show how a document differs from the cluster's
+    ///
+    /// `-` is what the cluster has, `+` what the document has. With --version the cluster's side is that version, and
+    /// without a document the other side is the present one.
+    #[command(
+        after_help = "Exit codes: 0 equal; 1 different, or the document is invalid; 2 wrong usage; 3 the admin API cannot be reached."
+    )]
+    Diff(Diff),
+    /// Print the cluster's document
+    #[command(after_help = LOOKING)]
+    Export(Export),
+    /// List the versions of the configuration, newest first
+    #[command(after_help = LOOKING)]
+    History(History),
+    /// Go back to an older version
+    ///
+    /// Makes a new version with the content of the old one, checked and committed like any change. Tokens and members
+    /// are not touched.
+    #[command(after_help = CHANGING)]
+    Rollback(Rollback),
+    /// Show the cluster: leader, members, versions, what is degraded
+    #[command(after_help = LOOKING)]
+    Status(Status),
+    /// List members and change who they are
+    #[command(after_help = MEMBERS, args_conflicts_with_subcommands = true)]
+    Members(Members),
+    /// Take a node out of traffic
+    ///
+    /// The node's /readyz turns to 503, so that balancers leave it; what it has is finished. It goes on as a member.
+    #[command(after_help = MEMBERS)]
+    Drain(Named),
+    /// Bring a drained node back into traffic
+    #[command(after_help = MEMBERS)]
+    Undrain(Named),
+    /// Ask one node whether it is ready
+    ///
+    /// Fit for container health checks: needs no token and says nothing but the reason.
+    #[command(after_help = "Exit codes: 0 yes; 1 no; 2 wrong usage; 3 the admin API cannot be reached.")]
+    Health(Health),
+    /// Make, list and revoke tokens of the admin API
+    #[command(after_help = MEMBERS)]
+    Token(Token),
+    /// Offline: have a node start by an older version
+    ///
+    /// For a node that a version keeps from running. Works on the data folder of a node that does not run and needs no
+    /// other node. Without --pin or --unpin it lists the versions that the folder holds.
+    #[command(after_help = "\
+Exit codes: 0 done; 1 the folder cannot be used (the node runs, or it holds no such version); 2 wrong usage.")]
+    Rescue(Rescue),
+}
+
+/// `sluice demo`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Demo {
+    /// Keep the nodes' disks in this folder and go on with them next time [default: temporary]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Add this to every port
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=i64::from(sluice_demo::Ports::MOST)))]
+    pub(crate) port_offset: u16,
+    /// Threads for traffic of each node
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The document: a file, a folder of files (YAML, JSON, TOML by their endings), or - for stdin; may be repeated
+    #[arg(short, long, value_name = "DOC", required = true)]
+    pub(crate) file: Vec<PathBuf>,
+    /// Show and check only; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Delete what the document does not have
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Only if the configuration is at this version
+    #[arg(long, value_name = "N")]
+    pub(crate) if_version: Option<u64>,
+    #[command(flatten)]
+    pub(crate) change: Change,
+    /// Wait until it is live on all healthy nodes, or committed by a majority
+    #[arg(long, value_name = "all|majority", default_value = "all")]
+    pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What all changes of the configuration may be told.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// How long to wait (300ms, 10s, 2m)
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Go on though a healthy node cannot serve it
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// Live on all healthy nodes.
+    All,
+    /// Committed.
+    Majority,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Files or folders, or - for stdin
+    #[arg(value_name = "DOC", required = true)]
+    pub(crate) documents: Vec<PathBuf>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// Files or folders, or - for stdin
+    #[arg(value_name = "DOC", required_unless_present = "version")]
+    pub(crate) documents: Vec<PathBuf>,
+    /// Compare with this version instead of the present one
+    #[arg(long, value_name = "N")]
+    pub(crate) version: Option<u64>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// An older version [default: the present one]
+    #[arg(long, value_name = "N")]
+    pub(crate) version: Option<u64>,
+    /// How it is written
+    #[arg(long, value_name = "yaml|json|toml", default_value = "yaml")]
+    pub(crate) format: Written,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Written {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+    /// TOML.
+    Toml,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// Only versions older than this
+    #[arg(long, value_name = "N")]
+    pub(crate) before: Option<u64>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The version to go back to
+    #[arg(value_name = "VERSION")]
+    pub(crate) version: u64,
+    /// Show and check only; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) change: Change,
+    /// Wait until it is live on all healthy nodes, or committed by a majority
+    #[arg(long, value_name = "all|majority", default_value = "majority")]
+    pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Show the settings of the node that answers, each with where it came from
+    #[arg(long)]
+    pub(crate) settings: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Members {
+    #[command(subcommand)]
+    pub(crate) act: Option<MembersAct>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MembersAct {
+    /// List the members
+    #[command(after_help = LOOKING)]
+    List(ReachOnly),
+    /// Make a learner a voter
+    #[command(after_help = MEMBERS)]
+    Promote(Member),
+    /// Take a node out of the cluster for good
+    #[command(after_help = MEMBERS)]
+    Remove(Member),
+    /// Let the empty node that now bears this name take the old one's place
+    #[command(after_help = MEMBERS)]
+    Replace(Member),
+    /// Form the cluster without the first members that will never come
+    ///
+    /// Said on one node whose cluster waits for others: stands for the promises of those of `initial` that are not
+    /// named. Refused if any of the set that can be reached belongs to a cluster already.
+    #[command(after_help = MEMBERS)]
+    Form(Form),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReachOnly {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Member {
+    /// The node
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Form {
+    /// The nodes that are there, with commas between
+    #[arg(long, value_name = "NAME,...", required = true, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// The node [default: the one that answers]
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Ask also whether the rest would keep a majority if this node stopped
+    #[arg(long)]
+    pub(crate) safe_to_stop: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    pub(crate) act: TokenAct,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenAct {
+    /// Make a token; it is printed once, alone on stdout, and cannot be shown again
+    #[command(after_help = MEMBERS)]
+    Create(TokenCreate),
+    /// List the tokens, without their secrets
+    #[command(after_help = LOOKING)]
+    List(ReachOnly),
+    /// End a token, on every node at once
+    #[command(after_help = MEMBERS)]
+    Revoke(TokenNamed),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreate {
+    /// What it is called in the history
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// `admin` may do everything, `viewer` only look
+    #[arg(long, value_name = "admin|viewer", default_value = "viewer")]
+    pub(crate) role: Role,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Everything.
+    Admin,
+    /// Only look.
+    Viewer,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenNamed {
+    /// The token's name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// `sluice rescue`: what a node's folder is to be made to do.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Rescue {
+    /// The data folder of the node, which must not run
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Start by this version until the cluster makes a newer one
+    #[arg(long, value_name = "VERSION", conflicts_with = "unpin")]
+    pub pin: Option<u64>,
+    /// Take the pin away again
+    #[arg(long)]
+    pub unpin: bool,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Reach {
+    /// What was said before the command, and after it.
+    pub(crate) fn or(&self, before: &Self) -> Self {
+        // A place said after the command replaces the one before as a whole.
+        let own = self.admin.is_some() || self.data.is_some();
+        let place = if own { self } else { before };
+        Self {
+            admin: place.admin.clone(),
+            data: place.data.clone(),
+            json: self.json || before.json,
+        }
+    }
+
+    pub(crate) fn is_said(&self) -> bool {
+        self.admin.is_some() || self.data.is_some()
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let why = || "write a whole number with ms, s, m or h, such as 300ms or 10s".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(why)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| why())?;
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(why()),
+    };
+    let ms = number.checked_mul(unit).filter(|ms| *ms <= 24 * 3_600_000);
+    ms.map(Duration::from_millis)
+        .ok_or_else(|| "a day is the most".to_owned())
+}

@@ -1,0 +1,13 @@
+//! The admin API, as its client sees it.
+
+mod answers;
+mod connection;
+mod endpoint;
+mod failure;
+mod find;
+
+pub(crate) use answers::{Cluster, History, Made, Ready, SettingRows, Tokens, Written};
+pub(crate) use connection::{Call, Client};
+pub(crate) use endpoint::{Endpoint, encode};
+pub(crate) use failure::Failure;
+pub(crate) use find::{Environment, find};

@@ -1,0 +1,101 @@
+//! The line itself: what is understood, what is refused, what the help says.
+
+use crate::arguments::{Line, MembersAct, Verb, Wait};
+use crate::run::{command, markdown};
+use clap::Parser as _;
+use std::path::Path;
+
+fn parse(words: &[&str]) -> Result<Line, clap::Error> {
+    Line::try_parse_from(std::iter::once(&"sluice").chain(words))
+}
+
+#[test]
+fn the_tree_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn apply_waits_for_all_and_rollback_for_a_majority() {
+    let Verb::Apply(apply) = parse(&["apply", "-f", "a.yaml", "-f", "b"]).unwrap().verb else {
+        panic!("apply")
+    };
+    assert_eq!((apply.wait, apply.file.len()), (Wait::All, 2));
+    let Verb::Rollback(rollback) = parse(&["rollback", "3"]).unwrap().verb else {
+        panic!("rollback")
+    };
+    assert_eq!((rollback.wait, rollback.version), (Wait::Majority, 3));
+}
+
+#[test]
+fn a_cluster_may_be_named_before_and_after_the_command() {
+    let line = parse(&["--admin", "http://a:1", "--json", "status"]).unwrap();
+    let Verb::Status(status) = &line.verb else {
+        panic!("status")
+    };
+    let reach = status.reach.or(&line.reach);
+    assert_eq!((reach.admin.as_deref(), reach.json), (Some("http://a:1"), true));
+    let line = parse(&["--admin", "http://a:1", "status", "--data", "/d"]).unwrap();
+    let Verb::Status(status) = &line.verb else {
+        panic!("status")
+    };
+    let reach = status.reach.or(&line.reach);
+    assert_eq!((reach.admin, reach.data.as_deref()), (None, Some(Path::new("/d"))));
+    assert!(parse(&["status", "--admin", "http://a:1", "--data", "/d"]).is_err());
+}
+
+#[test]
+fn what_makes_no_sense_is_wrong_usage() {
+    for words in [
+        &["apply"][..],
+        &["apply", "-f", "a", "--wait", "some"],
+        &["apply", "-f", "a", "--timeout", "5"],
+        &["rollback"],
+        &["diff"],
+        &["check"],
+        &["rescue", "--pin", "1"],
+        &["rescue", "--data", "d", "--pin", "1", "--unpin"],
+        &["members", "form"],
+        &["token", "create", "a", "--role", "king"],
+        &["demo", "--port-offset", "60000"],
+        &["fly"],
+    ] {
+        let error = parse(words).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{words:?}");
+    }
+    let Verb::Members(members) = parse(&["members", "form", "--only", "n1,n2"]).unwrap().verb else {
+        panic!("members")
+    };
+    assert!(matches!(members.act, Some(MembersAct::Form(form)) if form.only == ["n1", "n2"]));
+}
+
+#[test]
+fn every_command_states_its_exit_codes_except_those_that_only_hold_others() {
+    let mut tree = command();
+    tree.build();
+    fn walk(command: &mut clap::Command, path: &str) {
+        let help = command.render_long_help().to_string();
+        let listed = help.contains("Exit codes:") || matches!(path, "sluice node");
+        assert!(listed, "{path} does not state its exit codes");
+        let below: Vec<_> = command
+            .get_subcommands()
+            .map(|below| below.get_name().to_owned())
+            .collect();
+        for below in below.into_iter().filter(|below| below != "help") {
+            walk(command.find_subcommand_mut(&below).unwrap(), &format!("{path} {below}"));
+        }
+    }
+    walk(&mut tree, "sluice");
+}
+
+#[test]
+fn the_page_of_the_documentation_is_the_help_of_today() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    if std::env::var_os("SLUICE_WRITE_DOCS").is_some() {
+        std::fs::write(&page, markdown()).unwrap();
+    }
+    let kept = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(
+        kept == markdown(),
+        "docs/commands.md is stale: SLUICE_WRITE_DOCS=1 cargo test -p sluice-commands page"
+    );
+}

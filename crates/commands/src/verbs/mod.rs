@@ -1,0 +1,36 @@
+//! What each command does.
+
+mod apply;
+mod change;
+mod check;
+mod differ;
+mod drain;
+mod export;
+mod health;
+mod history;
+mod members;
+mod present;
+mod rollback;
+mod status;
+mod token;
+
+pub(crate) use apply::apply;
+pub(crate) use check::check;
+pub(crate) use differ::differ;
+pub(crate) use drain::{drain, undrain};
+pub(crate) use export::export;
+pub(crate) use health::health;
+pub(crate) use history::history;
+pub(crate) use members::members;
+pub(crate) use rollback::rollback;
+pub(crate) use status::status;
+pub(crate) use token::token;
+
+use crate::client::Client;
+use crate::terminal::Terminal;
+
+/// What a command works with.
+pub(crate) struct Session<'a> {
+    pub(crate) terminal: &'a Terminal,
+    pub(crate) client: Client,
+}

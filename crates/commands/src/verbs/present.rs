@@ -1,0 +1,69 @@
+//! What the cluster has: a version of its document, by part.
+
+use crate::client::{Call, Client, Failure};
+use http::header;
+use serde_json::{Value, json};
+use sluice_document::{Change, ChangeKind, Format, PartKey, split};
+use std::collections::BTreeMap;
+
+/// A version of the cluster's document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Present {
+    pub(crate) version: u64,
+    pub(crate) parts: BTreeMap<PartKey, String>,
+}
+
+/// Fetches a version; `None` is the present one.
+pub(crate) async fn present(client: &Client, version: Option<u64>) -> Result<Present, Failure> {
+    let target = match version {
+        Some(version) => format!("/v1/config?version={version}"),
+        None => "/v1/config".to_owned(),
+    };
+    let answer = client
+        .call(Call::get(target).header(header::ACCEPT, Format::Json.media_type()))
+        .await?;
+    let found = answer.version()?;
+    // A new cluster has nothing, which is no document.
+    let empty = answer
+        .json::<Value>()?
+        .as_object()
+        .is_some_and(serde_json::Map::is_empty);
+    if found == 0 || empty {
+        return Ok(Present {
+            version: found,
+            parts: BTreeMap::new(),
+        });
+    }
+    match sluice_document::parse(&answer.text(), Format::Json, None) {
+        Ok(parsed) => Ok(Present {
+            version: found,
+            parts: split(&parsed.document),
+        }),
+        Err(errors) => Err(Failure::Newer {
+            what: errors.first().map(ToString::to_string).unwrap_or_default(),
+        }),
+    }
+}
+
+/// The changes as values, for programs.
+pub(crate) fn as_json(changes: &[Change]) -> Value {
+    let part = |text: &Option<String>| {
+        text.as_deref()
+            .map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or_default())
+    };
+    let changes = changes.iter().map(|change| {
+        json!({
+            "part": change.key.to_string(),
+            "kind": change.kind,
+            "before": part(&change.before),
+            "after": part(&change.after),
+        })
+    });
+    changes.collect()
+}
+
+/// The parts that would be gone.
+pub(crate) fn removed(changes: &[Change]) -> Vec<String> {
+    let removed = changes.iter().filter(|change| change.kind == ChangeKind::Removed);
+    removed.map(|change| change.key.to_string()).collect()
+}
