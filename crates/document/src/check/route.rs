@@ -121,17 +121,13 @@ fn conditions<'d>(c: &mut Checker<'d>, kind: &'static str, conditions: &'d BTree
 
 fn redirect<'d>(c: &mut Checker<'d>, redirect: &'d Redirect, scope: Option<&Scope>) {
     c.within(Step::Key("to"), |c| {
-        let Some(template) = text::template(c, &redirect.to, scope) else {
+        if text::template(c, &redirect.to, scope).is_none() {
             return;
-        };
+        }
         if redirect.to.is_empty() {
             c.report(Finding::error("bad_value", "the redirect goes nowhere").expected("a URL or path"));
         }
-        let written = template.as_literal().unwrap_or(template.leading_text());
-        if let Some(bad) = written.chars().find(|c| !c.is_ascii_graphic()) {
-            let message = "a URL has no spaces, controls, or characters beyond ASCII; percent-encode them";
-            c.report(Finding::error("bad_value", message).found(format!("the character {bad:?}")));
-        }
+        uri_characters(c, &redirect.to, "%#[]");
     });
 }
 
@@ -157,12 +153,22 @@ fn rewrite(c: &mut Checker<'_>, rewrite: &Rewrite, patterns: Option<&[Pattern]>,
                 let finding = Finding::error("bad_value", "the new path must begin with a slash, written out");
                 c.report(finding.found(shorten(path)).expected("a path like /v2/${params.rest}"));
             }
-            if let Some(bad) = begins.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
-                let message = "a path has no spaces, controls, `#`, or characters beyond ASCII; percent-encode them";
-                c.report(Finding::error("bad_value", message).found(format!("the character {bad:?}")));
-            }
+            uri_characters(c, path, "%");
         }),
     }
+}
+
+/// What is written out must be made of the characters of a path and query (RFC 3986 §3.3, §3.4), and `more`.
+fn uri_characters(c: &mut Checker<'_>, text: &str, more: &str) {
+    let known = |c: &char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?".contains(*c) || more.contains(*c);
+    let Some(bad) = text::written(text).chars().find(|c| !known(c)) else {
+        return;
+    };
+    let message = match bad {
+        '{' | '}' => "braces cannot stand here; a parameter of the path is written ${params.name}",
+        _ => "spaces, controls, characters beyond ASCII and some signs must be percent-encoded here (RFC 3986 §2)",
+    };
+    c.report(Finding::error("bad_value", message).found(format!("the character {bad:?}")));
 }
 
 fn strip_prefix(c: &mut Checker<'_>, prefix: &str, patterns: Option<&[Pattern]>) {

@@ -166,3 +166,45 @@ pub(super) fn changed_header(c: &mut Checker<'_>, name: &str) {
         c.report(Finding::error("reserved_header", message).found(name));
     }
 }
+
+/// A sound text with `${…}` without what stands between the braces.
+pub(super) fn written(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        out.push_str(&rest[..at]);
+        let inside = &rest[at + 2..];
+        if out.ends_with('$') {
+            // `$${` is a plain `${`.
+            out.push('{');
+            rest = inside;
+            continue;
+        }
+        let mut quote = None;
+        let end = inside.char_indices().find(|(_, c)| match (quote, *c) {
+            (Some(open), c) => {
+                quote = Some(open).filter(|open| *open != c);
+                false
+            }
+            (None, c @ ('\'' | '"')) => {
+                quote = Some(c);
+                false
+            }
+            (None, c) => c == '}',
+        });
+        rest = end.map_or("", |(at, _)| &inside[at + 1..]);
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::written;
+
+    #[test]
+    fn expressions_are_taken_out_of_a_text_and_nothing_else() {
+        assert_eq!(written("/a/${params.id}/b${request.headers['x}']}c"), "/a//bc");
+        assert_eq!(written("$${x} $x {y}"), "${x} $x {y}");
+    }
+}

@@ -16,6 +16,19 @@ const ALIAS_NODES: usize = 1_000;
 const COPIED_NODES: usize = 100_000;
 
 pub(super) fn read(text: &str, file: u32) -> Result<Node, Vec<Finding>> {
+    if let Some((start, bad)) = text.char_indices().find(|(_, c)| !printable(*c)) {
+        let at = Place {
+            file,
+            start: start as u32,
+            end: start as u32 + 1,
+        };
+        let message = "not YAML: a control character stands in the text; write it as an escape in double quotes";
+        return Err(vec![
+            Finding::error("syntax", message)
+                .at(at)
+                .found(format!("the character {bad:?}")),
+        ]);
+    }
     let options = granit_parser::options! { flow_nesting_limit: 255, block_nesting_limit: 255 };
     let events = Parser::new_from_str_with_options(text, options);
     let mut builder = Builder {
@@ -34,6 +47,11 @@ pub(super) fn read(text: &str, file: u32) -> Result<Node, Vec<Finding>> {
     }
     let at = Place { file, start: 0, end: 0 };
     Ok(builder.root.unwrap_or(Node { at, kind: Kind::Null }))
+}
+
+/// YAML 1.2.2 §5.1.
+fn printable(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 struct Builder<'a> {
