@@ -145,6 +145,14 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+impl Loaded {
+    /// The answer of `GET /v1/settings`.
+    #[must_use]
+    pub fn report(&self) -> serde_json::Value {
+        serde_json::json!({ "settings": self.rows })
+    }
+}
+
 impl Settings {
     /// Settings out of these sources.
     ///
