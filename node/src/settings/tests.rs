@@ -369,18 +369,37 @@ impl sluice_commands::Host for Kept {
 #[test]
 fn the_settings_are_flags_of_the_node_command() {
     let kept = Kept::default();
-    let line = ["sluice", "node", "--name", "n1", "--data", "/d", "--workers", "1", "--workers", "2"];
+    let line = [
+        "sluice",
+        "node",
+        "--name",
+        "n1",
+        "--data",
+        "/d",
+        "--workers",
+        "1",
+        "--workers",
+        "2",
+    ];
     let exit = sluice_commands::run(line.map(Into::into), &kept);
     assert_eq!(exit, std::process::ExitCode::SUCCESS);
     let mut sources = Sources::of(kept.0.lock().unwrap().clone());
     sources.cores = NonZeroUsize::new(8).unwrap();
     let loaded = Settings::load(&sources).unwrap();
-    assert_eq!((loaded.settings.name.as_str(), loaded.settings.workers.get()), ("n1", 2));
+    assert_eq!(
+        (loaded.settings.name.as_str(), loaded.settings.workers.get()),
+        ("n1", 2)
+    );
     assert_eq!(loaded.report()["settings"][0]["name"], "cluster");
     let mut tree = sluice_commands::command().mut_subcommand("node", command);
     tree.build();
     let help = tree.find_subcommand_mut("node").unwrap().render_long_help().to_string();
-    for words in ["--edge-drain-delay", "SLUICE_LISTEN_NAMED", "sluice node --config node.toml", "Exit codes:"] {
+    for words in [
+        "--edge-drain-delay",
+        "SLUICE_LISTEN_NAMED",
+        "sluice node --config node.toml",
+        "Exit codes:",
+    ] {
         assert!(help.contains(words), "{words}");
     }
 }

@@ -11,7 +11,9 @@ pub(crate) async fn export(args: &Export, session: &Session<'_>) -> Result<Exit,
     if args.original {
         let answer = session.client.call(Call::get("/v1/config/original")).await?;
         session.terminal.out(&answer.text());
-        session.terminal.say("as it was applied last; later changes by part or rollback are not in it");
+        session
+            .terminal
+            .say("as it was applied last; later changes by part or rollback are not in it");
         return Ok(Exit::Done);
     }
     let format = match args.format {
