@@ -213,9 +213,6 @@ pub(crate) struct Export {
     /// How it is written
     #[arg(long, value_name = "yaml|json|toml", default_value = "yaml")]
     pub(crate) format: Written,
-    /// The text that was applied last, as it was written, comments and all
-    #[arg(long, conflicts_with_all = ["version", "format", "json"])]
-    pub(crate) original: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }

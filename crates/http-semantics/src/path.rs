@@ -11,8 +11,9 @@
 //! | `//` | `/` | most services take them for equal; one form for all then |
 //! | `[` `]` <code>\|</code> `^` | `%5B` `%5D` `%7C` `%5E` | browsers send them plain although RFC 3986 does not have them |
 //! | `%2F` | kept, never a separator, told by [`Path::encoded_slash`] | the route decides |
+//! | `%5C` | kept; refused where a reader of backslashes would find a dot segment | |
 //! | `;x` | kept | it belongs to its segment |
-//! | controls, `%00`, `\`, `%5C`, bytes beyond ASCII, other characters that RFC 3986 lacks, `%` without two digits | refused | |
+//! | controls, `%00`, `\`, bytes beyond ASCII, other characters that RFC 3986 lacks, `%` without two digits | refused | |
 //!
 //! Case and a slash at the end are significant.
 
@@ -56,9 +57,9 @@ pub enum PathError {
     /// A plain `\`, which some take for a slash.
     #[error("the path has a backslash")]
     Backslash,
-    /// `%5C`: some services take it for a slash, and would see other segments than we do.
-    #[error("the path has an encoded backslash (%5C)")]
-    EncodedBackslash,
+    /// `%5C` where whoever takes a backslash for a slash finds a `.` or `..` segment.
+    #[error("the path hides a dot segment behind an encoded backslash")]
+    BackslashHidesDotSegment,
     /// `%00`.
     #[error("the path has an encoded NUL")]
     EncodedNul,
@@ -73,7 +74,7 @@ pub enum PathError {
 /// What one pass over the raw path found.
 enum Scan {
     /// It is normal already.
-    Clean { escaped_slash: bool },
+    Clean { escaped_separator: bool },
     /// Something must change.
     Dirty,
 }
@@ -98,15 +99,15 @@ impl<'a> Path<'a> {
         if !raw.starts_with('/') {
             return Err(PathError::NotAbsolute);
         }
-        let (text, escaped_slash) = match scan(raw.as_bytes())? {
-            Scan::Clean { escaped_slash } => (Cow::Borrowed(raw), escaped_slash),
+        let (text, escaped_separator) = match scan(raw.as_bytes())? {
+            Scan::Clean { escaped_separator } => (Cow::Borrowed(raw), escaped_separator),
             Scan::Dirty => {
-                let (text, escaped_slash) = rebuild(raw.as_bytes())?;
-                (Cow::Owned(text), escaped_slash)
+                let (text, escaped_separator) = rebuild(raw.as_bytes())?;
+                (Cow::Owned(text), escaped_separator)
             }
         };
-        let encoded_slash = if escaped_slash {
-            weigh(&text)
+        let encoded_slash = if escaped_separator {
+            weigh_separators(&text)?
         } else {
             EncodedSlash::None
         };
@@ -188,14 +189,13 @@ fn escape(bytes: &[u8]) -> Result<u8, PathError> {
     };
     match percent::byte_of(*high, *low) {
         Some(0) => Err(PathError::EncodedNul),
-        Some(b'\\') => Err(PathError::EncodedBackslash),
         Some(byte) => Ok(byte),
         None => Err(PathError::BadEscape),
     }
 }
 
 fn scan(raw: &[u8]) -> Result<Scan, PathError> {
-    let mut escaped_slash = false;
+    let mut escaped_separator = false;
     let mut at = 0;
     while let Some(byte) = raw.get(at) {
         match KINDS[usize::from(*byte)] {
@@ -214,25 +214,25 @@ fn scan(raw: &[u8]) -> Result<Scan, PathError> {
                 if is_unreserved(decoded) || raw[at + 1..at + 3].iter().any(u8::is_ascii_lowercase) {
                     return Ok(Scan::Dirty);
                 }
-                escaped_slash |= decoded == b'/';
+                escaped_separator |= matches!(decoded, b'/' | b'\\');
                 at += 3;
             }
             Kind::Lenient => return Ok(Scan::Dirty),
             Kind::Refused => return Err(refusal(*byte)),
         }
     }
-    Ok(Scan::Clean { escaped_slash })
+    Ok(Scan::Clean { escaped_separator })
 }
 
 fn rebuild(raw: &[u8]) -> Result<(String, bool), PathError> {
     let mut text = String::with_capacity(raw.len() + 8);
-    let mut escaped_slash = false;
+    let mut escaped_separator = false;
     let mut segments = raw[1..].split(|byte| *byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
         let before = text.len();
         text.push('/');
-        escaped_slash |= push_segment(segment, &mut text)?;
+        escaped_separator |= push_segment(segment, &mut text)?;
         match &text[before + 1..] {
             ".." => {
                 text.truncate(before);
@@ -247,12 +247,12 @@ fn rebuild(raw: &[u8]) -> Result<(String, bool), PathError> {
             _ => {}
         }
     }
-    Ok((text, escaped_slash))
+    Ok((text, escaped_separator))
 }
 
-/// Appends the normal form of one segment; true if it has an encoded slash.
+/// Appends the normal form of one segment; true if it has an encoded slash or backslash.
 fn push_segment(segment: &[u8], text: &mut String) -> Result<bool, PathError> {
-    let mut escaped_slash = false;
+    let mut escaped_separator = false;
     let mut at = 0;
     while let Some(byte) = segment.get(at) {
         match KINDS[usize::from(*byte)] {
@@ -262,7 +262,7 @@ fn push_segment(segment: &[u8], text: &mut String) -> Result<bool, PathError> {
                     text.push(char::from(decoded));
                 } else {
                     percent::push_escape(decoded, text);
-                    escaped_slash |= decoded == b'/';
+                    escaped_separator |= matches!(decoded, b'/' | b'\\');
                 }
                 at += 2;
             }
@@ -272,19 +272,30 @@ fn push_segment(segment: &[u8], text: &mut String) -> Result<bool, PathError> {
         }
         at += 1;
     }
-    Ok(escaped_slash)
+    Ok(escaped_separator)
 }
 
-/// Looks for dot segments that appear once `%2F` is read as a separator. `text` is normal.
-fn weigh(text: &str) -> EncodedSlash {
+/// Looks for dot segments that appear once `%2F` and `%5C` are read as separators. `text` is normal.
+fn weigh_separators(text: &str) -> Result<EncodedSlash, PathError> {
     let mut found = EncodedSlash::None;
-    for segment in text.split('/').filter(|segment| segment.contains("%2F")) {
-        if segment.split("%2F").any(|part| matches!(part, "." | "..")) {
-            return EncodedSlash::HidesDotSegment;
+    for segment in text.split('/').filter(|segment| segment.contains('%')) {
+        let slash = segment.contains("%2F");
+        let backslash = segment.contains("%5C");
+        if !slash && !backslash {
+            continue;
         }
-        found = EncodedSlash::Harmless;
+        let dots = segment
+            .split("%2F")
+            .flat_map(|part| part.split("%5C"))
+            .any(|part| matches!(part, "." | ".."));
+        match (dots, backslash) {
+            (true, true) => return Err(PathError::BackslashHidesDotSegment),
+            (true, false) => found = EncodedSlash::HidesDotSegment,
+            (false, _) if slash && found == EncodedSlash::None => found = EncodedSlash::Harmless,
+            (false, _) => {}
+        }
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]

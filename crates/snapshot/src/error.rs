@@ -19,7 +19,7 @@ pub enum CompileError {
 }
 
 /// What is wrong with a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// Which part.
     pub part: PartKey,

@@ -62,6 +62,16 @@ impl Hosts {
     }
 }
 
+/// Whether every name that `narrow` takes is taken by one of `wide`.
+pub(crate) fn cover(wide: &[HostPattern], narrow: &HostPattern) -> bool {
+    wide.iter().any(|wide| match (wide, narrow) {
+        (HostPattern::Any, _) => true,
+        (wide, narrow) if wide == narrow => true,
+        (HostPattern::Subdomains(_), HostPattern::Exact(name) | HostPattern::Subdomains(name)) => wide.matches(name),
+        _ => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -90,6 +100,24 @@ mod tests {
             ] {
                 assert_eq!(hosts.find(host), Some(slot), "{host}");
             }
+        }
+    }
+
+    #[test]
+    fn a_star_covers_what_is_below_it_and_not_the_bare_name() {
+        let pattern = |text| HostPattern::parse(text).unwrap();
+        for (wide, narrow, covered) in [
+            ("*", "*", true),
+            ("*", "*.a", true),
+            ("*.a", "*", false),
+            ("*.a", "b.a", true),
+            ("*.a", "*.b.a", true),
+            ("*.a", "a", false),
+            ("*.b.a", "*.a", false),
+            ("a", "*.a", false),
+            ("b.a", "b.a", true),
+        ] {
+            assert_eq!(cover(&[pattern(wide)], &pattern(narrow)), covered, "{wide} {narrow}");
         }
     }
 

@@ -16,11 +16,11 @@ use std::sync::{Arc, Weak};
 const LARGEST: usize = 1 << 20;
 const LARGEST_SET: usize = 4 << 20;
 /// Groups in groups.
-const DEEPEST: u32 = 100;
+const DEEPEST: u32 = 250;
 /// Slashes of a sure prefix.
 pub(crate) const MOST_SURE: usize = 9;
 /// Bytes of scratch space of one search for the states that it makes on its way.
-const SCRATCH: usize = 256 << 10;
+const SCRATCH: usize = 1 << 20;
 /// How many scratch spaces a thread keeps before it looks for those of expressions that are gone.
 const KEPT: usize = 64;
 /// How many it keeps at all.
@@ -255,7 +255,7 @@ mod tests {
             let error = Matcher::new(&[text], Over::Paths).unwrap_err().unwrap();
             assert!(matches!(error, MatcherError::Syntax { .. }), "{error}");
         }
-        let deep = format!("{}a{}", "(".repeat(200), ")".repeat(200));
+        let deep = format!("{}a{}", "(".repeat(300), ")".repeat(300));
         let error = Matcher::new(&[&deep], Over::Values).unwrap_err().unwrap();
         assert!(error.to_string().contains("nest"), "{error}");
     }

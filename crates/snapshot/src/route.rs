@@ -5,6 +5,7 @@ use crate::label::Label;
 use crate::methods::Methods;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Segment;
+use sluice_policy::{Redirect, Respond, Rewrite, headers, query};
 use sluice_upstream::{Spec, Timeouts};
 use std::sync::Arc;
 
@@ -20,6 +21,14 @@ pub struct Route {
     pub http_route: Arc<str>,
     /// What it does.
     pub action: Action,
+    /// How the path changes on its way upstream.
+    pub rewrite: Option<Arc<Rewrite>>,
+    /// Changes to the query, after `rewrite`.
+    pub request_query: Option<Arc<query::Transform>>,
+    /// Changes to the fields of the request.
+    pub request_headers: Option<Arc<headers::Transform>>,
+    /// Changes to the fields of the answer.
+    pub response_headers: Option<Arc<headers::Transform>>,
     /// The route's own where it has them, else its upstream's, else the defaults.
     pub timeouts: Timeouts,
     /// Bytes that a request's body may have; `None`: any number.
@@ -44,6 +53,10 @@ pub enum Action {
         /// The same one in all routes of the snapshot that name it.
         upstream: Arc<Spec>,
     },
+    /// Answers with a fixed message.
+    Respond(Arc<Respond>),
+    /// Answers with a redirect.
+    Redirect(Arc<Redirect>),
 }
 
 /// What a route matches.
@@ -87,6 +100,7 @@ impl Route {
     pub fn upstream(&self) -> Option<&Arc<Spec>> {
         match &self.action {
             Action::Forward { upstream } => Some(upstream),
+            Action::Respond(_) | Action::Redirect(_) => None,
         }
     }
 

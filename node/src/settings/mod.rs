@@ -145,14 +145,6 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-impl Loaded {
-    /// The answer of `GET /v1/settings`.
-    #[must_use]
-    pub fn report(&self) -> serde_json::Value {
-        serde_json::json!({ "settings": self.rows })
-    }
-}
-
 impl Settings {
     /// Settings out of these sources.
     ///

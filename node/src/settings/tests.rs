@@ -343,67 +343,6 @@ fn the_command_line_takes_every_setting_by_its_flag() {
     command(clap::Command::new("node")).debug_assert();
 }
 
-/// Takes the flags of `sluice node` and keeps what they come to.
-#[derive(Default)]
-struct Kept(std::sync::Mutex<Vec<(String, String)>>);
-
-impl sluice_commands::Host for Kept {
-    fn node_command(&self, node: clap::Command) -> clap::Command {
-        command(node)
-    }
-
-    fn run_node(&self, matches: &clap::ArgMatches) -> sluice_commands::Exit {
-        *self.0.lock().unwrap() = process_sources(matches).unwrap().flags;
-        sluice_commands::Exit::Done
-    }
-
-    fn run_demo(&self, _: sluice_demo::Options) -> sluice_commands::Exit {
-        sluice_commands::Exit::Refused
-    }
-
-    fn rescue(&self, _: &sluice_commands::Rescue) -> sluice_commands::Exit {
-        sluice_commands::Exit::Refused
-    }
-}
-
-#[test]
-fn the_settings_are_flags_of_the_node_command() {
-    let kept = Kept::default();
-    let line = [
-        "sluice",
-        "node",
-        "--name",
-        "n1",
-        "--data",
-        "/d",
-        "--workers",
-        "1",
-        "--workers",
-        "2",
-    ];
-    let exit = sluice_commands::run(line.map(Into::into), &kept);
-    assert_eq!(exit, std::process::ExitCode::SUCCESS);
-    let mut sources = Sources::of(kept.0.lock().unwrap().clone());
-    sources.cores = NonZeroUsize::new(8).unwrap();
-    let loaded = Settings::load(&sources).unwrap();
-    assert_eq!(
-        (loaded.settings.name.as_str(), loaded.settings.workers.get()),
-        ("n1", 2)
-    );
-    assert_eq!(loaded.report()["settings"][0]["name"], "cluster");
-    let mut tree = sluice_commands::command().mut_subcommand("node", command);
-    tree.build();
-    let help = tree.find_subcommand_mut("node").unwrap().render_long_help().to_string();
-    for words in [
-        "--edge-drain-delay",
-        "SLUICE_LISTEN_NAMED",
-        "sluice node --config node.toml",
-        "Exit codes:",
-    ] {
-        assert!(help.contains(words), "{words}");
-    }
-}
-
 #[test]
 fn the_page_of_the_documentation_is_the_registry_of_today() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");

@@ -8,14 +8,6 @@ use http::header;
 use sluice_document::Format;
 
 pub(crate) async fn export(args: &Export, session: &Session<'_>) -> Result<Exit, Failure> {
-    if args.original {
-        let answer = session.client.call(Call::get("/v1/config/original")).await?;
-        session.terminal.out(&answer.text());
-        session
-            .terminal
-            .say("as it was applied last; later changes by part or rollback are not in it");
-        return Ok(Exit::Done);
-    }
     let format = match args.format {
         _ if session.terminal.json => Format::Json,
         Written::Yaml => Format::Yaml,

@@ -110,7 +110,7 @@ fn no_value_leads_out_of_the_place() {
         assert!(
             matches!(
                 outcome,
-                Err(RewriteError::DotSegment | RewriteError::Path(PathError::EncodedBackslash))
+                Err(RewriteError::DotSegment | RewriteError::Path(PathError::BackslashHidesDotSegment))
             ),
             "{value}: {outcome:?}"
         );

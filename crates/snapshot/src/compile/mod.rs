@@ -133,10 +133,13 @@ impl Compiler<'_> {
             self.body.stale = stale(cluster.unwrap_or_default());
         }
         let changed = self.upstreams(changes.upstreams)?;
+        let put = changes.gateways.iter().filter(|(_, declared)| declared.is_some());
+        let put: Vec<String> = put.map(|(name, _)| name.clone()).collect();
         let gone = self.gateways(changes.gateways)?;
         let mut stale = BTreeMap::new();
         self.routes(changes.routes, &gone, &mut stale)?;
         self.forward_to(&changed)?;
+        self.hosts_of_routes(&put)?;
         self.no_route_is_left_over(&gone);
         self.build(stale)
     }
@@ -306,13 +309,14 @@ impl Compiler<'_> {
                     old.insert(Arc::clone(&route.id), route);
                 }
             }
-            let name = Arc::clone(&gateway.name);
+            let (name, hosts) = (Arc::clone(&gateway.name), Arc::clone(&gateway.hosts));
             for (id, declared) in changes {
                 self.budget.time_is_left()?;
                 let Some(declared) = declared else { continue };
                 let label = old.get(id.as_str()).map(|route| route.label.clone());
                 let around = route::Around {
                     gateway: &name,
+                    hosts: &hosts,
                     upstream: &upstream,
                     label: label.unwrap_or_else(|| self.body.labels.give()),
                 };
@@ -402,6 +406,26 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// Looks again at the routes of gateways that may have other hosts now.
+    fn hosts_of_routes(&mut self, gateways: &[String]) -> Result<(), OverBudget> {
+        let body = &self.body;
+        let slots = gateways.iter().filter_map(|name| body.names.get(name.as_str()));
+        for gateway in slots.filter_map(|slot| body.gateways[*slot].as_ref()) {
+            self.budget.time_is_left()?;
+            for route in gateway.routes.values() {
+                let outside = route::outside(&route.selector, &gateway.hosts);
+                self.faults.extend(outside.into_iter().map(|why| Fault {
+                    part: PartKey::Route {
+                        gateway: gateway.name.to_string(),
+                        id: route.id.to_string(),
+                    },
+                    why,
+                }));
+            }
+        }
+        Ok(())
+    }
+
     fn no_route_is_left_over(&mut self, gone: &BTreeSet<usize>) {
         for slot in gone {
             let gateways = Arc::make_mut(&mut self.body.gateways);
@@ -446,7 +470,9 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn end(self) -> Result<Snapshot, CompileError> {
+    fn end(mut self) -> Result<Snapshot, CompileError> {
+        self.faults.sort_unstable();
+        self.faults.dedup();
         if !self.faults.is_empty() {
             return Err(CompileError::Invalid(self.faults));
         }

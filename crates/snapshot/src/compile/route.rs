@@ -2,6 +2,7 @@
 
 use super::upstream::retry;
 use crate::conditions::{Compare, Conditions, Test};
+use crate::hosts::cover;
 use crate::label::Label;
 use crate::matcher::{Matcher, Over, sure_prefix};
 use crate::methods::Methods;
@@ -11,17 +12,23 @@ use ipnet::IpNet;
 use sluice_document::declared;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Pattern;
+use sluice_policy::{Policies, scope_of};
 use sluice_upstream::{Spec, Timeouts};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The body of a request, where the document says nothing.
 const MAX_BODY: u64 = 10 << 20;
 /// Paths times hosts of one route.
 const MOST_ENTRIES: usize = 4096;
+/// Bytes of a compiled pair of name and value beside their texts, a quarter.
+const PAIR: usize = 40;
 
 /// What a route is compiled with.
 pub(super) struct Around<'c> {
     pub(super) gateway: &'c Arc<str>,
+    /// The gateway's.
+    pub(super) hosts: &'c [HostPattern],
     pub(super) upstream: &'c dyn Fn(&str) -> Option<Arc<Spec>>,
     /// That of the route of the same name before, or a new one.
     pub(super) label: Label,
@@ -33,24 +40,24 @@ pub(super) struct Around<'c> {
 pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Route, Vec<String>> {
     let mut faults = Vec::new();
     let selector = selector(declared, &mut faults);
+    faults.extend(outside(&selector, around.hosts));
     faults.extend(retry(declared.retry.as_ref()).err());
     let own_timeouts = OwnTimeouts(declared.timeout.unwrap_or_default());
     let mut timeouts = own_timeouts.over(Timeouts::default());
-    let action = match &declared.action {
-        declared::Action::Upstream(name) => match (around.upstream)(name) {
-            Some(upstream) => {
-                timeouts = own_timeouts.over(upstream.timeouts);
-                Some(Action::Forward { upstream })
+    let policies = policies(declared, &mut faults);
+    let action = match (&declared.action, policies.respond, policies.redirect) {
+        (declared::Action::Upstream(name), ..) => {
+            let upstream = (around.upstream)(name);
+            match &upstream {
+                Some(upstream) => timeouts = own_timeouts.over(upstream.timeouts),
+                None => faults.push(format!("upstream: there is no upstream {name:?}")),
             }
-            None => {
-                faults.push(format!("upstream: there is no upstream {name:?}"));
-                None
-            }
-        },
-        declared::Action::Redirect(_) | declared::Action::Respond(_) => {
-            faults.push("only `upstream` is built yet".to_owned());
-            None
+            upstream.map(|upstream| Action::Forward { upstream })
         }
+        (_, Some(respond), _) => Some(Action::Respond(Arc::new(respond))),
+        (_, _, Some(redirect)) => Some(Action::Redirect(Arc::new(redirect))),
+        // Its faults are told already.
+        (_, None, None) => None,
     };
     match (action, faults.is_empty()) {
         (Some(action), true) => Ok(Route {
@@ -58,6 +65,10 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
             id: declared.id.as_str().into(),
             http_route: declared.paths.join(" ").into(),
             action,
+            rewrite: policies.rewrite.map(Arc::new),
+            request_query: policies.request_query.map(Arc::new),
+            request_headers: policies.request_headers.map(Arc::new),
+            response_headers: policies.response_headers.map(Arc::new),
             timeouts,
             max_body: match declared.max_body {
                 None => Some(MAX_BODY),
@@ -72,6 +83,14 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
         }),
         _ => Err(faults),
     }
+}
+
+/// What is wrong with the hosts of a route in a gateway that has these.
+pub(super) fn outside(selector: &Selector, gateways: &[HostPattern]) -> Vec<String> {
+    let outside = selector.hosts.iter().filter(|host| !cover(gateways, host));
+    outside
+        .map(|host| format!("hosts: the gateway does not have {host}, so this never gets a request"))
+        .collect()
 }
 
 fn selector(declared: &declared::Route, faults: &mut Vec<String>) -> Selector {
@@ -113,6 +132,19 @@ fn selector(declared: &declared::Route, faults: &mut Vec<String>) -> Selector {
         conditions: conditions(&declared.matches, faults),
         priority: declared.priority.unwrap_or(0),
     }
+}
+
+fn policies(declared: &declared::Route, faults: &mut Vec<String>) -> Policies {
+    // What cannot be read is told where the paths are.
+    let paths: Vec<Pattern> = declared
+        .paths
+        .iter()
+        .filter_map(|path| Pattern::parse(path).ok())
+        .collect();
+    Policies::compile(declared, &scope_of(&paths)).unwrap_or_else(|found| {
+        faults.extend(found.iter().map(|fault| format!("{}: {}", fault.field, fault.kind)));
+        Policies::default()
+    })
 }
 
 fn place(path: &str) -> Result<Place, String> {
@@ -195,9 +227,30 @@ fn weight(selector: &Selector, declared: &declared::Route) -> usize {
     const ENTRY: usize = 400;
     let entries = selector.places.len() * selector.hosts.len().max(1);
     let texts = declared.paths.iter().chain(&declared.hosts).map(String::len);
-    size_of::<Route>()
-        + size_of::<Selector>()
-        + ENTRY * entries
-        + 4 * texts.sum::<usize>()
-        + selector.conditions.memory()
+    let changes = changes(&declared.request) + changes(&declared.response);
+    let action = match &declared.action {
+        declared::Action::Upstream(_) => 0,
+        declared::Action::Redirect(redirect) => redirect.to.len(),
+        declared::Action::Respond(respond) => {
+            let payload = respond.payload.as_ref().map_or(0, |payload| match payload {
+                declared::Payload::Text(text) | declared::Payload::Html(text) => text.len(),
+                declared::Payload::Json(value) => value.to_string().len(),
+            });
+            payload + pairs(&respond.headers)
+        }
+    };
+    let fixed = size_of::<Route>() + size_of::<Selector>() + ENTRY * entries;
+    fixed + 4 * (texts.sum::<usize>() + changes + action) + selector.conditions.memory()
+}
+
+fn changes(declared: &declared::MessageChanges) -> usize {
+    let of = |changes: &declared::HeaderChanges| {
+        pairs(&changes.set) + pairs(&changes.add) + changes.remove.iter().map(|name| PAIR + name.len()).sum::<usize>()
+    };
+    of(&declared.headers) + of(&declared.query)
+}
+
+fn pairs(declared: &BTreeMap<String, String>) -> usize {
+    let pairs = declared.iter().map(|(name, value)| PAIR + name.len() + value.len());
+    pairs.sum()
 }

@@ -16,6 +16,7 @@ use crate::route::{Place, Route};
 use rank::Entry;
 use regexes::Regexes;
 use search::Search;
+use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::path::EncodedSlash;
 use std::sync::Arc;
 use tree::Node;
@@ -70,11 +71,12 @@ impl Router {
         let selector = &route.selector;
         for place in &selector.places {
             // Once without a host of its own, or once for each that it has.
-            let one = selector.hosts.is_empty().then_some(None);
-            for host in one.into_iter().chain(selector.hosts.iter().cloned().map(Some)) {
+            let one = selector.hosts.is_empty().then_some(&HostPattern::Any);
+            for host in one.into_iter().chain(&selector.hosts) {
                 let entry = Entry {
                     route: Arc::clone(route),
-                    host,
+                    // To name any host is to name none.
+                    host: Some(host).filter(|host| **host != HostPattern::Any).cloned(),
                     names: Arc::clone(place.names()),
                 };
                 match place {
