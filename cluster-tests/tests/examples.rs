@@ -31,9 +31,17 @@ impl Stage {
         }
         let mut cluster = Cluster::of(1).make(&world).await;
         let partner = format!("partner=http://{}", world.block().at(1, 8090));
-        cluster.node_mut(1).settings_mut().flags.extend(["--listen-named".to_owned(), partner]);
+        cluster
+            .node_mut(1)
+            .settings_mut()
+            .flags
+            .extend(["--listen-named".to_owned(), partner]);
         cluster.start_all().await;
-        Self { world, cluster, services }
+        Self {
+            world,
+            cluster,
+            services,
+        }
     }
 
     /// The text of an example, with the services' addresses put in.
@@ -53,7 +61,11 @@ impl Stage {
         let file = self.world.file(name, self.text(name)).display().to_string();
         let admin = self.cluster.admin(1).address();
         Command::new(&self.world, &["check", &file]).run().await.expect(0);
-        Command::new(&self.world, &["apply", "--prune", "-f", &file]).at(admin).run().await.expect(0);
+        Command::new(&self.world, &["apply", "--prune", "-f", &file])
+            .at(admin)
+            .run()
+            .await
+            .expect(0);
     }
 
     fn at(&self) -> SocketAddr {
@@ -83,7 +95,12 @@ async fn slow(at: SocketAddr) -> Backend {
     Backend::scripted(at, |mut wire, journal, _| async move {
         while let Some(head) = wire.head().await? {
             journal.note(&head);
-            let millis = head.target().rsplit('/').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let millis = head
+                .target()
+                .rsplit('/')
+                .next()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0);
             cluster_tests::wait::pass(Duration::from_millis(millis)).await;
             wire.send(answer_of("slow", &head, b"", &[])).await?;
         }
@@ -134,7 +151,10 @@ async fn hosts_paths_and_methods() {
     stage.apply("methods.yaml").await;
     assert_eq!(stage.text_of("/orders").await, "GET\n");
     assert_eq!(Call::post(stage.at(), "/orders", "").answer().await.text(), "POST\n");
-    let refused = Call::new(Method::DELETE, stage.at(), "/orders").answer().await.expect(405);
+    let refused = Call::new(Method::DELETE, stage.at(), "/orders")
+        .answer()
+        .await
+        .expect(405);
     assert_eq!(refused.header("allow"), "GET, HEAD, POST");
 }
 
@@ -144,7 +164,10 @@ async fn conditions_priorities_and_listeners() {
     stage.apply("match.yaml").await;
     let said = |call: Call| async move { call.answer().await.expect(200).text() };
     let root = || Call::get(stage.at(), "/");
-    assert_eq!(said(root().header("x-channel", "beta").header("user-agent", "curl/8.5")).await, "beta\n");
+    assert_eq!(
+        said(root().header("x-channel", "beta").header("user-agent", "curl/8.5")).await,
+        "beta\n"
+    );
     assert_eq!(said(root().header("x-channel", "beta-2")).await, "some beta\n");
     assert_eq!(said(Call::get(stage.at(), "/?debug=1")).await, "debugging\n");
     assert_eq!(said(root().header("accept", "text/html")).await, "from this machine\n");
@@ -162,8 +185,17 @@ async fn conditions_priorities_and_listeners() {
     // A node without the listener refuses the change, and is named.
     let other = World::new();
     let plain = Cluster::one(&other).await;
-    let refused = plain.admin(1).put(&stage.text("listeners.yaml"), "").await.expect("an answer").expect(422);
-    assert!(refused.text().contains("partner") && refused.text().contains("n1"), "{}", refused.text());
+    let refused = plain
+        .admin(1)
+        .put(&stage.text("listeners.yaml"), "")
+        .await
+        .expect("an answer")
+        .expect(422);
+    assert!(
+        refused.text().contains("partner") && refused.text().contains("n1"),
+        "{}",
+        refused.text()
+    );
 }
 
 #[tokio::test]
@@ -182,12 +214,19 @@ async fn answers_redirects_and_values() {
     assert!(stage.get("/gone").await.expect(410).body.is_empty());
 
     stage.apply("redirect.yaml").await;
-    assert_eq!(stage.get("/bestellungen/7").await.expect(308).header("location"), "/orders/7");
+    assert_eq!(
+        stage.get("/bestellungen/7").await.expect(308).header("location"),
+        "/orders/7"
+    );
     let moved = stage.get("/old?id=7").await.expect(302);
     assert_eq!(moved.header("location"), "https://shop.example.com/orders?id=7");
 
     stage.apply("values.yaml").await;
-    let answer = Call::get(stage.at(), "/values/7/a/b?lang=de").host("h.example").header("user-agent", "me").answer().await;
+    let answer = Call::get(stage.at(), "/values/7/a/b?lang=de")
+        .host("h.example")
+        .header("user-agent", "me")
+        .answer()
+        .await;
     let id = answer.header("x-request-id").to_owned();
     let told = answer.expect(200).json();
     for (name, value) in [
@@ -224,22 +263,39 @@ async fn what_the_service_sees() {
     }
 
     stage.apply("headers.yaml").await;
-    let call = Call::get(stage.at(), "/x?token=secret&lang=en").header("x-debug", "1").header("user-agent", "me");
+    let call = Call::get(stage.at(), "/x?token=secret&lang=en")
+        .header("x-debug", "1")
+        .header("user-agent", "me");
     let answer = call.answer().await.expect(200);
-    assert_eq!((answer.header("x-content-type-options"), answer.header("vary")), ("nosniff", "X-Client"));
+    assert_eq!(
+        (answer.header("x-content-type-options"), answer.header("vary")),
+        ("nosniff", "X-Client")
+    );
     let seen = answer.json();
     assert_eq!(fields(&seen, "x-client"), ["127.0.0.1"]);
     assert_eq!(fields(&seen, "x-agent"), ["me"]);
     assert_eq!(fields(&seen, "x-via"), ["sluice"]);
     assert!(fields(&seen, "x-debug").is_empty());
     let target = seen["target"].as_str().expect("the echo tells it");
-    assert!(target.contains("lang=de") && target.contains("asked=") && !target.contains("token"), "{target}");
+    assert!(
+        target.contains("lang=de") && target.contains("asked=") && !target.contains("token"),
+        "{target}"
+    );
     assert!(!target.contains("lang=en"), "{target}");
 
     stage.apply("host.yaml").await;
     let own = stage.services[3].address().to_string();
-    for (path, host) in [("/preserve", "shop.example.com"), ("/target", own.as_str()), ("/literal", "orders.internal")] {
-        let seen = Call::get(stage.at(), path).host("shop.example.com").answer().await.expect(200).json();
+    for (path, host) in [
+        ("/preserve", "shop.example.com"),
+        ("/target", own.as_str()),
+        ("/literal", "orders.internal"),
+    ] {
+        let seen = Call::get(stage.at(), path)
+            .host("shop.example.com")
+            .answer()
+            .await
+            .expect(200)
+            .json();
         assert_eq!(fields(&seen, "host"), [host], "{path}");
     }
 
@@ -279,10 +335,17 @@ async fn upstreams_and_bounds() {
     stage.get("/patient/1500").await.expect(200);
 
     stage.apply("max-body.yaml").await;
-    let refused = Call::post(stage.at(), "/small", vec![b'x'; 2_000]).answer().await.expect(413);
+    let refused = Call::post(stage.at(), "/small", vec![b'x'; 2_000])
+        .answer()
+        .await
+        .expect(413);
     assert_eq!(refused.code(), "body_too_large");
     let large = vec![b'x'; 20_000_000];
-    let seen = Call::post(stage.at(), "/large", large.clone()).answer().await.expect(200).json();
+    let seen = Call::post(stage.at(), "/large", large.clone())
+        .answer()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(seen["length"], large.len());
 
     stage.apply("expose.yaml").await;
@@ -299,7 +362,10 @@ async fn upstreams_and_bounds() {
 #[test]
 fn no_example_is_forgotten_here() {
     let this = include_str!("examples.rs");
-    let forgotten: BTreeSet<String> =
-        examples().into_iter().map(|(name, _)| name).filter(|name| !this.contains(&format!("\"{name}\""))).collect();
+    let forgotten: BTreeSet<String> = examples()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !this.contains(&format!("\"{name}\"")))
+        .collect();
     assert!(forgotten.is_empty(), "apply and exercise these too: {forgotten:?}");
 }
