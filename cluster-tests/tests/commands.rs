@@ -202,7 +202,7 @@ async fn tokens_are_made_shown_once_bound_to_a_role_and_revoked_everywhere() {
 }
 
 #[tokio::test]
-async fn the_processs_owner_needs_no_token_through_the_socket_in_the_data_directory() {
+async fn the_owner_of_the_process_needs_no_token_through_the_socket_in_the_data_directory() {
     let world = World::new();
     let cluster = Cluster::one(&world).await;
     let data = cluster.node(1).data().display().to_string();
