@@ -70,7 +70,8 @@ pub(crate) enum Verb {
     Apply(Apply),
     /// Check a document without a cluster
     ///
-    /// Tells everything that is wrong at once, with the line. Warnings do not fail. Folders are read whole.
+    /// Tells everything that is wrong at once, with the line. Warnings do not fail. Several files, or a folder of them, are
+    /// read as one document.
     #[command(after_help = "Exit codes: 0 valid, perhaps with warnings; 1 invalid; 2 wrong usage.")]
     Check(Check),
     /// Show how a document differs from the cluster's
@@ -97,7 +98,7 @@ pub(crate) enum Verb {
     #[command(after_help = LOOKING)]
     Status(Status),
     /// List members and change who they are
-    #[command(after_help = MEMBERS, args_conflicts_with_subcommands = true)]
+    #[command(after_help = MEMBERS)]
     Members(Members),
     /// Take a node out of traffic
     ///
@@ -341,6 +342,8 @@ pub(crate) struct Health {
 pub(crate) struct Token {
     #[command(subcommand)]
     pub(crate) act: TokenAct,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Debug, Subcommand)]
@@ -403,9 +406,9 @@ pub struct Rescue {
 }
 
 impl Reach {
-    /// What was said before the command, and after it.
+    /// What was said here, over what was said before.
     pub(crate) fn or(&self, before: &Self) -> Self {
-        // A place said after the command replaces the one before as a whole.
+        // A place said nearer to the command's end replaces one said before as a whole.
         let own = self.admin.is_some() || self.data.is_some();
         let place = if own { self } else { before };
         Self {

@@ -175,26 +175,28 @@ pub(crate) fn reached(line: &Line) -> Option<Reach> {
     own_reach(&line.verb).map(|own| own.or(&line.reach))
 }
 
-fn own_reach(verb: &Verb) -> Option<&Reach> {
+fn own_reach(verb: &Verb) -> Option<Reach> {
     Some(match verb {
-        Verb::Apply(args) => &args.reach,
-        Verb::Diff(args) => &args.reach,
-        Verb::Export(args) => &args.reach,
-        Verb::History(args) => &args.reach,
-        Verb::Rollback(args) => &args.reach,
-        Verb::Status(args) => &args.reach,
+        Verb::Apply(args) => args.reach.clone(),
+        Verb::Diff(args) => args.reach.clone(),
+        Verb::Export(args) => args.reach.clone(),
+        Verb::History(args) => args.reach.clone(),
+        Verb::Rollback(args) => args.reach.clone(),
+        Verb::Status(args) => args.reach.clone(),
         Verb::Members(Members { act, reach }) => match act {
-            None => reach,
-            Some(MembersAct::List(args)) => &args.reach,
-            Some(MembersAct::Promote(args) | MembersAct::Remove(args) | MembersAct::Replace(args)) => &args.reach,
-            Some(MembersAct::Form(args)) => &args.reach,
+            None => reach.clone(),
+            Some(MembersAct::List(args)) => args.reach.or(reach),
+            Some(MembersAct::Promote(args) | MembersAct::Remove(args) | MembersAct::Replace(args)) => {
+                args.reach.or(reach)
+            }
+            Some(MembersAct::Form(args)) => args.reach.or(reach),
         },
-        Verb::Drain(args) | Verb::Undrain(args) => &args.reach,
-        Verb::Health(args) => &args.reach,
-        Verb::Token(Token { act }) => match act {
-            TokenAct::Create(args) => &args.reach,
-            TokenAct::List(args) => &args.reach,
-            TokenAct::Revoke(args) => &args.reach,
+        Verb::Drain(args) | Verb::Undrain(args) => args.reach.clone(),
+        Verb::Health(args) => args.reach.clone(),
+        Verb::Token(Token { act, reach }) => match act {
+            TokenAct::Create(args) => args.reach.or(reach),
+            TokenAct::List(args) => args.reach.or(reach),
+            TokenAct::Revoke(args) => args.reach.or(reach),
         },
         Verb::Demo(_) | Verb::Node | Verb::Check(_) | Verb::Rescue(_) => return None,
     })

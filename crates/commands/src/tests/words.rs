@@ -1,7 +1,7 @@
 //! The line itself: what is understood, what is refused, what the help says.
 
 use crate::arguments::{Line, MembersAct, Verb, Wait};
-use crate::run::{command, markdown};
+use crate::run::{command, markdown, reached};
 use clap::Parser as _;
 use std::path::Path;
 
@@ -28,17 +28,21 @@ fn apply_waits_for_all_and_rollback_for_a_majority() {
 
 #[test]
 fn a_cluster_may_be_named_before_and_after_the_command() {
-    let line = parse(&["--admin", "http://a:1", "--json", "status"]).unwrap();
-    let Verb::Status(status) = &line.verb else {
-        panic!("status")
-    };
-    let reach = status.reach.or(&line.reach);
-    assert_eq!((reach.admin.as_deref(), reach.json), (Some("http://a:1"), true));
-    let line = parse(&["--admin", "http://a:1", "status", "--data", "/d"]).unwrap();
-    let Verb::Status(status) = &line.verb else {
-        panic!("status")
-    };
-    let reach = status.reach.or(&line.reach);
+    let reach = |words: &[&str]| reached(&parse(words).unwrap()).unwrap();
+    for words in [
+        &["--admin", "http://a:1", "--json", "members", "list"][..],
+        &["members", "--admin", "http://a:1", "--json", "list"],
+        &["members", "list", "--admin", "http://a:1", "--json"],
+        &["token", "--json", "list", "--admin", "http://a:1"],
+    ] {
+        let reach = reach(words);
+        assert_eq!(
+            (reach.admin.as_deref(), reach.json),
+            (Some("http://a:1"), true),
+            "{words:?}"
+        );
+    }
+    let reach = reach(&["--admin", "http://a:1", "status", "--data", "/d"]);
     assert_eq!((reach.admin, reach.data.as_deref()), (None, Some(Path::new("/d"))));
     assert!(parse(&["status", "--admin", "http://a:1", "--data", "/d"]).is_err());
 }
