@@ -59,6 +59,19 @@ fn without_a_leader_a_change_waits_for_one_and_then_gives_up() {
 }
 
 #[test]
+fn without_a_majority_a_document_is_compared_with_what_the_node_has() {
+    let double = Double::start(|asked, _| match asked.target.as_str() {
+        "/v1/config?read=linearizable" => problem(503, "no_majority", &json!({})),
+        _ => at(3, &json!({})),
+    });
+    let (_folder, path) = file("shop.yaml", ORDERS);
+    let done = run(&double, &["diff", path.to_str().unwrap()]);
+    assert_eq!(done.exit, Exit::Refused);
+    assert!(done.out.contains("+ upstreams/orders"), "{}", done.err);
+    assert_eq!(double.lines()[1], "GET /v1/config");
+}
+
+#[test]
 fn the_diagnostics_of_the_cluster_are_shown() {
     let error = json!({"severity": "error", "code": "unserveable", "message": "node n2 has no listener partner", "path": "gateways.web.listen"});
     let double = Double::start(move |asked, _| match asked.method.as_str() {

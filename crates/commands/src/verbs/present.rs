@@ -13,15 +13,20 @@ pub(crate) struct Present {
     pub(crate) parts: BTreeMap<PartKey, String>,
 }
 
-/// Fetches a version; `None` is the present one.
+/// Fetches a version; `None` is the newest of the cluster, or where that cannot be known now, of the node that answers.
+///
+/// A node that lags by a moment would otherwise have a change made for a version that is past.
 pub(crate) async fn present(client: &Client, version: Option<u64>) -> Result<Present, Failure> {
-    let target = match version {
-        Some(version) => format!("/v1/config?version={version}"),
-        None => "/v1/config".to_owned(),
+    let get = |target: String| client.call(Call::get(target).header(header::ACCEPT, Format::Json.media_type()));
+    let answer = match version {
+        Some(version) => get(format!("/v1/config?version={version}")).await?,
+        None => match get("/v1/config?read=linearizable".to_owned()).await {
+            Err(failure) if matches!(failure.code(), "no_leader" | "no_majority") => {
+                get("/v1/config".to_owned()).await?
+            }
+            answer => answer?,
+        },
     };
-    let answer = client
-        .call(Call::get(target).header(header::ACCEPT, Format::Json.media_type()))
-        .await?;
     let found = answer.version()?;
     // A new cluster has nothing, which is no document.
     let empty = answer
