@@ -6,6 +6,8 @@ use crate::tree::{Kind, Node, Number, Value};
 
 /// The longest duration that is taken: 10 years of 365 days.
 const LONGEST_MS: u64 = 10 * 365 * 86_400_000;
+/// The largest size that is taken: 2^50 bytes.
+const LARGEST: u64 = 1 << 50;
 const DURATION: &str = "a duration like 300ms, 2s, 1m, 1h or 30d";
 const SIZE: &str = "a size like 512KiB or 1MiB";
 
@@ -58,6 +60,10 @@ impl<'t> Decoder<'t> {
             }
         };
         match read {
+            Ok(size) if size > LARGEST => {
+                self.bad(node, "a size is at most 1048576GiB", SIZE);
+                None
+            }
             Ok(size) => Some(Size(size)),
             Err(why) => {
                 self.bad(node, why, SIZE);

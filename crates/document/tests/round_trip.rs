@@ -1,0 +1,396 @@
+//! What is printed reads as the same document, and what is taken apart is put together again, for documents with every
+//! field and with texts that are hard to quote.
+#![allow(clippy::unwrap_used)]
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use sluice_document::declared::*;
+use sluice_document::{
+    Document, Format, PartKey, check, decode_part, encode_part, join, parse, parse_part, print, split,
+};
+use std::collections::BTreeMap;
+
+fn maybe<S: Strategy>(of: S) -> impl Strategy<Value = Option<S::Value>> {
+    prop::option::of(of)
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        1u64..100_000,
+        (1u64..500).prop_map(|s| s * 1_000),
+        (1u64..500).prop_map(|h| h * 3_600_000)
+    ]
+    .prop_map(|ms| Duration(std::time::Duration::from_millis(ms)))
+}
+
+fn size() -> impl Strategy<Value = Size> {
+    prop_oneof![
+        0u64..5_000,
+        (1u64..500).prop_map(|k| k << 10),
+        (1u64..5).prop_map(|g| g << 30),
+        Just(1 << 50)
+    ]
+    .prop_map(Size)
+}
+
+/// A text without expressions. Words that mean something to a format are among them.
+fn text() -> impl Strategy<Value = String> {
+    let hard = vec![
+        "",
+        " ",
+        "null",
+        "~",
+        "true",
+        "no",
+        "010",
+        "1e3",
+        "0x1f",
+        "-",
+        "- a",
+        "a: b",
+        "a #b",
+        "#",
+        "'",
+        "\"",
+        "\\",
+        "|",
+        ">",
+        "%",
+        "@",
+        "`",
+        "&a",
+        "*a",
+        "!a",
+        "<<",
+        "---",
+        "...",
+        "a\nb",
+        "a\n\n b\n",
+        "\ta",
+        "a\u{0}b",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{fffe}",
+        "😀",
+        "[a]",
+        "{a}",
+        "2026-11-29",
+        "1_000",
+        ".5",
+        "0.1.2",
+        "=",
+        "::",
+        ":a",
+        "a:",
+        "'''",
+        "\"\"\"",
+        "\r\n",
+        "é",
+    ];
+    let hard = prop::sample::select(hard).prop_map(str::to_owned);
+    prop_oneof![hard, any::<String>(), "[ -~]{0,30}"].prop_map(|text| text.replace('$', ""))
+}
+
+/// What a header may be.
+fn value() -> impl Strategy<Value = String> {
+    "[ -#%-~\\t]{0,20}"
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        prop::num::f64::NORMAL.prop_map(Into::into),
+        prop::sample::select(vec![0.0, 1.0, -1.5, 1e300, 5e-324, 0.1]).prop_map(Into::into),
+        text().prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 20, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(serde_json::Value::Array),
+            btree_map(text(), inner, 0..4).prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn timeout() -> impl Strategy<Value = Timeout> {
+    (
+        maybe(duration()),
+        maybe(duration()),
+        maybe(duration()),
+        maybe(duration()),
+        maybe(duration()),
+    )
+        .prop_map(|(connect, attempt, first_byte, idle, total)| Timeout {
+            connect,
+            attempt,
+            first_byte,
+            idle,
+            total,
+        })
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    maybe(Just(1)).prop_map(|attempts| Retry { attempts, budget: None })
+}
+
+fn upstream() -> impl Strategy<Value = Upstream> {
+    let target = |i: usize| {
+        maybe(any::<u16>()).prop_map(move |weight| Target {
+            url: format!("http://10.0.0.{i}:80/base"),
+            weight,
+        })
+    };
+    let targets = (1usize..4).prop_flat_map(move |n| (0..n).map(target).collect::<Vec<_>>());
+    let host = prop_oneof![
+        Just(HostPolicy::Preserve),
+        Just(HostPolicy::Target),
+        Just(HostPolicy::Literal("a.internal:8080".into()))
+    ];
+    let pool =
+        (maybe(duration()), maybe(0u32..100_000), maybe(duration())).prop_map(|(idle, max_idle, max_age)| Pool {
+            idle,
+            max_idle,
+            max_age,
+        });
+    let balance = prop::sample::select(vec![Balance::LeastRequest, Balance::RoundRobin]);
+    (
+        targets,
+        maybe(host),
+        maybe(balance),
+        maybe(timeout()),
+        maybe(pool),
+        maybe(Just(Protocol::H1)),
+        maybe(retry()),
+    )
+        .prop_map(|(targets, host, balance, timeout, pool, protocol, retry)| Upstream {
+            targets,
+            host,
+            balance,
+            timeout,
+            pool,
+            protocol,
+            retry,
+        })
+}
+
+fn condition() -> impl Strategy<Value = FieldMatch> {
+    let compare = prop_oneof![
+        text().prop_map(Compare::Exact),
+        text().prop_map(Compare::Prefix),
+        "\\^[a-z]{1,3}\\.\\*[\"'#:]?".prop_map(Compare::Regex),
+        any::<bool>().prop_map(Compare::Present),
+    ];
+    (compare, any::<bool>()).prop_map(|(compare, not)| FieldMatch { compare, not })
+}
+
+fn matches() -> impl Strategy<Value = Match> {
+    let client = prop::sample::subsequence(vec!["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128"], 0..4);
+    (
+        btree_map("x-[a-z]{1,3}", condition(), 0..3),
+        btree_map("[ -~]{1,4}", condition(), 0..3),
+        client,
+    )
+        .prop_map(|(headers, query, client)| Match {
+            headers,
+            query,
+            client: client.into_iter().map(|net| net.parse().unwrap()).collect(),
+        })
+}
+
+fn changes<S: Strategy<Value = String>>(value: impl Fn() -> S) -> impl Strategy<Value = HeaderChanges> {
+    let names = || "X-[A-Z]{1,3}[a-z]?".prop_map(|name| name);
+    let remove = prop::sample::subsequence(vec!["X-One", "x-two", "Cookie"], 0..3);
+    (
+        btree_map(names(), value(), 0..3),
+        btree_map("Y-[a-z]{1,3}", value(), 0..3),
+        remove,
+    )
+        .prop_map(|(set, add, remove)| {
+            // Names of headers are the same in any case.
+            let mut seen = Vec::new();
+            let set: BTreeMap<_, _> = set
+                .into_iter()
+                .filter(|(name, _)| {
+                    let lower = name.to_lowercase();
+                    let new = !seen.contains(&lower);
+                    seen.push(lower);
+                    new
+                })
+                .collect();
+            HeaderChanges {
+                set,
+                add,
+                remove: remove.into_iter().map(str::to_owned).collect(),
+            }
+        })
+}
+
+fn respond() -> impl Strategy<Value = Respond> {
+    let payload = prop_oneof![
+        text().prop_map(Payload::Text),
+        text().prop_map(Payload::Html),
+        json().prop_map(Payload::Json)
+    ];
+    let headers = btree_map("x-[a-z]{1,3}", value(), 0..3);
+    (maybe(200u16..=203), maybe(payload), headers).prop_map(|(status, payload, headers)| Respond {
+        status,
+        payload,
+        headers,
+    })
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        Just(Action::Upstream("a".into())),
+        respond().prop_map(Action::Respond),
+        (
+            Just("/new/${request.path}".to_owned()),
+            maybe(prop::sample::select(vec![301, 302, 303, 307, 308]))
+        )
+            .prop_map(|(to, status)| Action::Redirect(Redirect { to, status })),
+    ]
+}
+
+/// The `i`th route of its gateway: no other has its path or id.
+fn route(i: usize) -> impl Strategy<Value = Route> {
+    let paths = prop::sample::subsequence(vec!["/**", "", "/{id}/x", "/a b", "/é"], 1..4)
+        .prop_map(move |ends| ends.into_iter().map(|end| format!("/r{i}{end}")).collect::<Vec<_>>());
+    let methods = prop::sample::subsequence(vec!["GET", "POST", "PURGE"], 0..3);
+    let hosts = prop::sample::subsequence(vec!["b.example.com", "*.c.example.com"], 0..3);
+    let rewrite = prop_oneof![
+        Just(Rewrite::StripPrefix(format!("/r{i}"))),
+        Just(Rewrite::Path("/v2${request.path}?x=1".into()))
+    ];
+    let max_body = prop_oneof![Just(MaxBody::None), size().prop_map(MaxBody::Limit)];
+    let slash = prop::sample::select(vec![EncodedSlash::Pass, EncodedSlash::Refuse]);
+    let front = (paths, methods, hosts, matches(), maybe(any::<i32>()), action());
+    let messages = (changes(value), changes(text), changes(value));
+    let back = (
+        maybe(rewrite),
+        messages,
+        maybe(timeout()),
+        maybe(retry()),
+        maybe(max_body),
+        maybe(slash),
+    );
+    let own = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
+    (front, back).prop_map(move |((paths, methods, hosts, matches, priority, action), back)| {
+        let (rewrite, (headers, query, response), timeout, retry, max_body, encoded_slash) = back;
+        Route {
+            id: format!("r-{i}"),
+            paths,
+            methods: own(methods),
+            hosts: own(hosts),
+            matches,
+            priority,
+            action,
+            rewrite,
+            request: MessageChanges { headers, query },
+            response: MessageChanges {
+                headers: response,
+                query: HeaderChanges::default(),
+            },
+            timeout,
+            retry,
+            max_body,
+            encoded_slash,
+        }
+    })
+}
+
+fn gateway(name: &'static str) -> impl Strategy<Value = Gateway> {
+    let expose = prop::sample::subsequence(vec![Expose::Version, Expose::Node], 0..3);
+    let trusted = prop::sample::subsequence(vec!["10.0.0.0/8", "::1/128"], 0..3);
+    let listen = prop::sample::subsequence(vec!["public", "partner"], 0..3);
+    let routes = (0usize..4).prop_flat_map(|n| (0..n).map(route).collect::<Vec<_>>());
+    (expose, trusted, listen, routes).prop_map(move |(expose, trusted, listen, routes)| Gateway {
+        hosts: vec![format!("{name}.example"), "*.example.com".to_owned()][..if name == "web" { 2 } else { 1 }]
+            .to_vec(),
+        listen: listen.into_iter().map(str::to_owned).collect(),
+        expose,
+        trusted_proxies: trusted.into_iter().map(|net| net.parse().unwrap()).collect(),
+        routes: routes
+            .into_iter()
+            .map(|route| {
+                if name == "web" {
+                    route
+                } else {
+                    Route {
+                        hosts: Vec::new(),
+                        ..route
+                    }
+                }
+            })
+            .collect(),
+    })
+}
+
+fn document() -> impl Strategy<Value = Document> {
+    let never = prop_oneof![Just(UnreadyAfter::Never), duration().prop_map(UnreadyAfter::After)];
+    let stale = (maybe(duration()), maybe(never)).prop_map(|(warn, unready_after)| Stale { warn, unready_after });
+    let cluster = maybe(stale).prop_map(|stale| Cluster { stale });
+    (
+        upstream(),
+        maybe(upstream()),
+        maybe(gateway("web")),
+        maybe(gateway("api.v1_x-2")),
+        maybe(cluster),
+    )
+        .prop_map(|(a, b, web, api, cluster)| Document {
+            upstreams: [Some(("a".to_owned(), a)), b.map(|b| ("B.c-d_1".to_owned(), b))]
+                .into_iter()
+                .flatten()
+                .collect(),
+            gateways: [
+                web.map(|web| ("web".to_owned(), web)),
+                api.map(|api| ("api".to_owned(), api)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            cluster,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_printed_reads_as_the_same_document(document in document()) {
+        for format in [Format::Yaml, Format::Json, Format::Toml] {
+            let text = print(&document, format).unwrap();
+            match parse(&text, format, None) {
+                Ok(parsed) => prop_assert_eq!(&parsed.document, &document, "{}", text),
+                Err(errors) => prop_assert!(false, "{:#?}\n{}", errors, text),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_put_together_again(document in document()) {
+        let parts = split(&document);
+        let joined = join(parts.iter().map(|(key, text)| (key, text.as_str())));
+        prop_assert_eq!(joined.as_ref(), Ok(&document));
+        prop_assert_eq!(&split(&joined.unwrap()), &parts);
+        for (key, text) in &parts {
+            prop_assert_eq!(&key.to_string().parse::<PartKey>().unwrap(), key);
+            let part = decode_part(key, text).unwrap();
+            prop_assert_eq!(&encode_part(&part), text);
+            for format in [Format::Yaml, Format::Json, Format::Toml] {
+                let printed = sluice_document::print_part(key, text, format).unwrap();
+                let put = parse_part(key, &printed, format);
+                prop_assert!(put.is_ok(), "{:#?}\n{}", put, printed);
+                prop_assert_eq!(&put.unwrap()[0].1, &part, "{}", printed);
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_that_was_read_has_no_errors_as_a_value(document in document()) {
+        let text = print(&document, Format::Json).unwrap();
+        let warnings = parse(&text, Format::Json, None).unwrap().warnings.len();
+        prop_assert_eq!(check(&document).len(), warnings);
+    }
+}
