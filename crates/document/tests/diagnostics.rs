@@ -338,12 +338,17 @@ fn a_terminal_shows_the_line_and_the_place_in_it() {
 }
 
 #[test]
-fn a_route_behind_all_paths_or_all_hosts_is_warned_of() {
+fn a_route_behind_an_equal_that_asks_for_less_is_warned_of() {
     let text = routes(
         "- { path: /**, upstream: a }
          - { path: \"regex:^/v[0-9]+/\", upstream: a }
          - { path: /x, upstream: a, id: named, hosts: [\"shop.example.com\", \"*.example.net\"] }
-         - { path: /x, upstream: a, id: unnamed, methods: [GET] }",
+         - { path: /x, upstream: a, id: unnamed, methods: [GET] }
+         - { path: /y, upstream: a, id: a, match: { headers: { x-a: { present: true } } } }
+         - { path: /y, upstream: a, id: b, match: { headers: { x-a: b } } }
+         - { path: /z, upstream: a, id: c, match: { client: [10.0.0.0/8] } }
+         - { path: /z, upstream: a, id: d, match: { client: [10.1.0.0/16, 10.2.0.1] } }
+         - { path: /z, upstream: a, id: b-first, match: { client: [10.3.0.0/16] } }",
     );
     insta::assert_snapshot!(told(&parse(&text, Format::Yaml, None).unwrap().warnings));
 }

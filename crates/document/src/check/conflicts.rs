@@ -94,6 +94,8 @@ fn claim<'c>(
         let shape = shape(pattern);
         for method in &methods {
             for host in &hosts {
+                // All hosts of the gateway, said or not.
+                let host = if *host == "*" { "" } else { *host };
                 let key = Key {
                     priority,
                     shape: &shape,

@@ -3,12 +3,14 @@
 //! What is told is what follows from the text: each of a route's paths is taken by a pattern of another route, whose
 //! hosts, methods and conditions ask for no more. Such a route is tried before if its priority is greater; at one
 //! priority the more specific path is tried first and hides nothing, but any path is tried before a regular expression,
-//! and a route that names all hosts of its gateway before one that names none. Whether an expression takes all that
+//! a route that names all hosts of its gateway before one that names none, and of equals the one of the lesser id.
+//! Whether an expression takes all that
 //! something else does is not decided, nor whether several routes together hide one.
 
 use super::Checker;
 use super::conflicts::Sound;
 use super::hosts::covers;
+use super::route::shape;
 use crate::declared::{Compare, FieldMatch, Gateway, Match};
 use crate::decode::Step;
 use crate::diagnostic::Finding;
@@ -32,8 +34,6 @@ struct TreeNode<'p> {
     param: Option<usize>,
     ends: Vec<Entry>,
     rests: Vec<Entry>,
-    /// Those of both lists that name all hosts of their gateway.
-    named: Vec<(Entry, bool)>,
 }
 
 /// An index into the list of routes, with the route's priority.
@@ -53,17 +53,21 @@ pub(super) fn check(c: &mut Checker<'_>, gateway: &Gateway, routes: &[Sound<'_>]
         nodes: vec![TreeNode::default()],
         ..Tree::default()
     };
+    // By the shape of the path: routes that may come before others of their own path and priority.
+    let mut early: HashMap<String, Vec<usize>> = HashMap::new();
     for route in order {
-        let names_all = own[route].is_empty() && !routes[route].route.hosts.is_empty();
-        for pattern in &routes[route].patterns {
+        let sound = &routes[route];
+        for pattern in &sound.patterns {
             tree.insert(
                 pattern,
                 Entry {
-                    priority: priority(&routes[route]),
+                    priority: priority(sound),
                     route,
                 },
-                names_all,
             );
+            if names_all(sound, &own[route]) || is_wide(&sound.route.matches) {
+                early.entry(shape(pattern)).or_default().push(route);
+            }
         }
     }
     let most_effort = EFFORT * routes.len() + 1_000;
@@ -75,10 +79,22 @@ pub(super) fn check(c: &mut Checker<'_>, gateway: &Gateway, routes: &[Sound<'_>]
                 effort += 1;
                 entry.route != i && hides(&routes[entry.route], &own[entry.route], sound, &own[i])
             };
-            let found = tree.above(pattern, priority(sound), &mut hides);
-            if let Some(entry) = found.or_else(|| tree.before(pattern, sound, &mut hides)) {
-                hidden.push((path, entry.route));
+            let mut found = tree.above(pattern, priority(sound), &mut hides);
+            if let (None, Pattern::Regex(_)) = (found, pattern) {
+                found = tree.everything(priority(sound), &mut hides);
             }
+            let mut alike = early.get(&shape(pattern)).into_iter().flatten().copied();
+            let found = found.map(|entry| entry.route).or_else(|| {
+                alike.find(|other| {
+                    let first = comes_first(&routes[*other], &own[*other], sound);
+                    first
+                        && hides(Entry {
+                            priority: priority(sound),
+                            route: *other,
+                        })
+                })
+            });
+            hidden.extend(found.map(|route| (path, route)));
         }
         report(c, sound, &hidden, routes);
         if effort > most_effort {
@@ -94,6 +110,32 @@ pub(super) fn check(c: &mut Checker<'_>, gateway: &Gateway, routes: &[Sound<'_>]
 
 fn priority(sound: &Sound<'_>) -> i32 {
     sound.route.priority.unwrap_or(0)
+}
+
+/// A host of its own puts a route before those that have the gateway's; `own` is empty where it has all of them.
+fn names_all(sound: &Sound<'_>, own: &[HostPattern]) -> bool {
+    let hosts = &sound.route.hosts;
+    own.is_empty() && !hosts.is_empty() && hosts.iter().all(|host| host != "*")
+}
+
+/// Whether the conditions may hold where others do that are not the same.
+fn is_wide(matches: &Match) -> bool {
+    let present = |condition: &FieldMatch| condition.compare == Compare::Present(true);
+    !matches.client.is_empty() || matches.headers.values().chain(matches.query.values()).any(present)
+}
+
+/// Whether `other` is asked before `sound`, both of one path and one priority: by their hosts, else, where as many
+/// conditions and methods or none are named, by their ids.
+fn comes_first(other: &Sound<'_>, own: &[HostPattern], sound: &Sound<'_>) -> bool {
+    let (wide, narrow) = (other.route, sound.route);
+    let conditions =
+        |matches: &Match| matches.headers.len() + matches.query.len() + usize::from(!matches.client.is_empty());
+    priority(other) == priority(sound)
+        && ((names_all(other, own) && narrow.hosts.is_empty())
+            || (wide.hosts == narrow.hosts
+                && conditions(&wide.matches) == conditions(&narrow.matches)
+                && wide.methods.is_empty() == narrow.methods.is_empty()
+                && wide.id < narrow.id))
 }
 
 fn report(c: &mut Checker<'_>, sound: &Sound<'_>, hidden: &[(usize, usize)], routes: &[Sound<'_>]) {
@@ -171,7 +213,7 @@ fn all_implied(wide: &BTreeMap<String, FieldMatch>, narrow: &BTreeMap<String, Fi
 // === impl Tree ===
 
 impl<'p> Tree<'p> {
-    fn insert(&mut self, pattern: &'p Pattern, entry: Entry, names_all: bool) {
+    fn insert(&mut self, pattern: &'p Pattern, entry: Entry) {
         let segments = match pattern {
             Pattern::Regex(expression) => return self.regexes.entry(expression).or_default().push(entry),
             Pattern::Tree { segments } => segments,
@@ -189,12 +231,13 @@ impl<'p> Tree<'p> {
             }
             node = child;
         }
-        let rest = ends_in_rest(segments);
         let node = &mut self.nodes[node];
-        if rest { &mut node.rests } else { &mut node.ends }.push(entry);
-        if names_all {
-            node.named.push((entry, rest));
+        if segments.last() == Some(&Segment::Rest) {
+            &mut node.rests
+        } else {
+            &mut node.ends
         }
+        .push(entry);
     }
 
     /// A pattern of greater priority that takes all that `pattern` takes and that `hides` agrees to.
@@ -235,33 +278,13 @@ impl<'p> Tree<'p> {
         None
     }
 
-    /// A pattern of the same priority that is tried before nevertheless.
-    fn before(&self, pattern: &Pattern, sound: &Sound<'_>, hides: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let same = |entry: &Entry| entry.priority == priority(sound);
-        match pattern {
-            Pattern::Regex(_) => {
-                let rests = self.nodes[0].rests.iter();
-                rests.copied().filter(same).find(|entry| hides(*entry))
-            }
-            Pattern::Tree { segments } if sound.route.hosts.is_empty() => {
-                let mut node = &self.nodes[0];
-                for segment in segments {
-                    node = match segment {
-                        Segment::Rest => break,
-                        Segment::Literal(literal) => &self.nodes[*node.literals.get(literal.as_ref())?],
-                        Segment::Param(_) => &self.nodes[node.param?],
-                    };
-                }
-                let named = node.named.iter().filter(|(_, rest)| *rest == ends_in_rest(segments));
-                named.map(|(entry, _)| *entry).filter(same).find(|entry| hides(*entry))
-            }
-            Pattern::Tree { .. } => None,
-        }
+    /// A pattern of this priority that takes every path.
+    fn everything(&self, priority: i32, hides: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
+        let rests = self.nodes[0].rests.iter().copied();
+        rests
+            .filter(|entry| entry.priority == priority)
+            .find(|entry| hides(*entry))
     }
-}
-
-fn ends_in_rest(segments: &[Segment]) -> bool {
-    segments.last() == Some(&Segment::Rest)
 }
 
 #[cfg(test)]
