@@ -124,6 +124,12 @@ pub enum PromiseError {
         /// The one that was given.
         given: Promise,
     },
+    /// It belongs to a cluster.
+    #[error("this node belongs to cluster {cluster_id:032x} already")]
+    Member {
+        /// Which one.
+        cluster_id: u128,
+    },
     /// It could not be written down.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -153,7 +159,7 @@ pub enum ProposeError {
     #[error("this node does not lead: {}", leader.as_ref().map_or_else(|| "no leader is known".to_owned(), |l| format!("{} does", l.node)))]
     NotLeader {
         /// Who leads, if that is known.
-        leader: Option<Leader>,
+        leader: Option<Box<Leader>>,
     },
     /// No majority answers. Not carried out, and never will be.
     #[error("no majority of the voters can be reached: the change was not made")]
@@ -174,7 +180,7 @@ pub enum ProposeError {
     /// This node is being stopped. Not carried out.
     #[error("this node is being stopped")]
     Shutdown,
-    /// This node's disk failed or is full. Not carried out, unless `may_be_applied`.
+    /// This node's disk failed or is full. Not carried out.
     #[error("{0}")]
     Disk(#[from] DiskError),
 }
@@ -208,7 +214,7 @@ pub enum MemberError {
     #[error("this node does not lead: {}", leader.as_ref().map_or_else(|| "no leader is known".to_owned(), |l| format!("{} does", l.node)))]
     NotLeader {
         /// Who leads, if that is known.
-        leader: Option<Leader>,
+        leader: Option<Box<Leader>>,
     },
     /// There is no such member.
     #[error("no member {0}")]
@@ -245,6 +251,9 @@ pub enum MemberError {
     /// The cluster exists already.
     #[error("this node belongs to a cluster already")]
     AlreadyInitialised,
+    /// No majority answers (or there is no other voter). Nothing was changed.
+    #[error("no majority of the voters can be reached: the members stay as they are")]
+    NoMajority,
     /// No majority answered in time; the change may still come about.
     #[error(
         "no majority of the voters answered in time; the change may still come about: look at the members before trying again"

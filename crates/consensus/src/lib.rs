@@ -18,10 +18,14 @@
 //! A vote and an entry are synced before they are acknowledged. A write that fails ends Raft on
 //! this node until it is started again; reads go on.
 
+#![forbid(unsafe_code)]
+
 mod command;
 mod consensus;
 mod error;
 mod member;
+mod raft;
+mod record;
 mod state;
 mod store;
 mod timings;

@@ -76,6 +76,10 @@ pub struct RaftView {
     pub members: Vec<Member>,
     /// Whether two memberships are in force at once: a change of voters is under way.
     pub joint: bool,
+    /// Whether the membership shown is committed.
+    pub members_committed: bool,
+    /// Whether this node was told that it is no member any more.
+    pub removed: bool,
     /// The index of the last entry of this node's log.
     pub last_log: u64,
     /// The last entry known to be committed.

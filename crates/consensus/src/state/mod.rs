@@ -1,13 +1,25 @@
 //! What the cluster agrees on, and what a command does to it. Pure: no clock, no disk, no Raft.
 //!
+//! [`State::apply`] decides what a command changes (its [`Effect`]s), and [`State::absorb`] carries
+//! that out. The disk keeps effects as records, and the state that readers see absorbs the same
+//! effects once they are on disk: one decision, three places, no difference.
+//!
 //! The history keeps, of each version, what every changed part was before and after. So any version
 //! in reach is the head walked back, and no full copy need be kept or written: of ten thousand
 //! parts one is a stall of the disk, where the walk costs only what was changed since.
 
+mod apply;
+mod effect;
 mod history;
+mod image;
+#[cfg(test)]
+mod tests;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+pub(crate) use effect::Effect;
+pub(crate) use history::{Delta, Revision};
 pub use history::{HistoryEntry, HistoryLimits};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +60,39 @@ pub struct Trial {
     /// since the Unix epoch by the leader's clock. The leader proposes it.
     pub confirm_by_ms: Option<u64>,
 }
+
+/// All that is agreed on. Clones share what they can.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct State {
+    pub(crate) head: Head,
+    pub(crate) parts: Arc<BTreeMap<Arc<str>, Entry>>,
+    pub(crate) history: Arc<VecDeque<Arc<Revision>>>,
+    pub(crate) history_bytes: u64,
+    pub(crate) original: Option<Arc<str>>,
+    pub(crate) records: Arc<BTreeMap<String, BTreeMap<String, Vec<u8>>>>,
+    pub(crate) answers: Arc<Answers>,
+    pub(crate) limits: HistoryLimits,
+}
+
+/// The results of the last requests that bore an idempotency key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Answers {
+    /// By a number that rises with each, so that the oldest goes first.
+    pub(crate) by_age: BTreeMap<u64, Answer>,
+    pub(crate) by_key: BTreeMap<String, u64>,
+}
+
+/// The result of one such request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) key: String,
+    pub(crate) digest: [u8; 32],
+    pub(crate) version: u64,
+    pub(crate) changed: Vec<Arc<str>>,
+}
+
+/// How many of them are kept.
+pub(crate) const ANSWERS: usize = 1024;
 
 // === impl Head ===
 

@@ -1,13 +1,53 @@
 //! The data directory: one file of records, one thread that writes it, one lock.
+//!
+//! ```text
+//! DIR/sluice.redb    all records: log, vote, state, what single facts there are
+//! DIR/acknowledged   how many writes were acknowledged, written after each and not synced
+//! DIR/ballast        space for the moment when the disk is full
+//! DIR/lock           held while a process uses the directory
+//! ```
+//!
+//! Every record has a checksum of its own, and the database checks its pages on every open. A crash
+//! leaves the last write whole or not there at all. The file of acknowledged writes tells the two
+//! cases apart in which a write is not there: it was cut short, and nobody was told of it, or it
+//! was acknowledged and the disk lost it. The second is damage, like a record with a wrong checksum.
+//!
+//! A damaged log is never cut short to what is left of it: entries that were acknowledged may be
+//! among what is gone, and a majority would have been counted that is none. Such a node becomes
+//! another incarnation ([`Store::renew`]) and gets all from the others.
 
-use std::path::Path;
-use std::sync::Arc;
+mod disk;
+mod file;
+mod load;
+mod mirror;
+mod opening;
+mod published;
+mod reserve;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writer;
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use load::Facts;
 use serde::{Deserialize, Serialize};
 use sluice_peer::NodeId;
+use sluice_peer::codec::{self, CodecError};
+use sluice_telemetry::prometheus_client::metrics::histogram::Histogram;
 
-use crate::error::{DiskError, PromiseError, StoreError};
-use crate::state::HistoryLimits;
+pub(crate) use self::file::Faults;
+pub(crate) use self::mirror::{Mirror, bytes};
+pub(crate) use self::published::Published;
+use self::reserve::Reserve;
+pub(crate) use self::writer::{Op, Writer};
+use crate::error::{DiskError, PromiseError, Pruned, StoreError};
+use crate::raft::types::{LogId, Membership};
+use crate::state::{Entry, Head, HistoryLimits, State};
 
 /// What a data directory is opened as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +66,8 @@ pub struct OpenOptions {
 /// What was found in a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boot {
-    /// This node's incarnation: made with the directory, or by [`Store::renew`].
+    /// This node's incarnation: made with the directory, or by [`Store::renew`]. With damage it is
+    /// the one before, and zero where not even that can be read.
     pub incarnation: NodeId,
     /// The cluster that it belongs to; `None` before it was told by [`Store::set_cluster_id`].
     pub cluster: Option<u128>,
@@ -45,7 +86,8 @@ pub struct Boot {
 pub struct Damage {
     /// Which record, and what is wrong with it.
     pub what: String,
-    /// Whether the configuration itself could be read all the same, and can be served meanwhile.
+    /// Whether the configuration itself could be read all the same. [`Store::parts`] has it until
+    /// [`Store::renew`], so that it can be served meanwhile.
     pub state_is_whole: bool,
 }
 
@@ -61,8 +103,58 @@ pub struct Promise {
 /// An open data directory. Clones are the same; the lock is let go with the last.
 #[derive(Clone, Debug)]
 pub struct Store {
-    dir: Arc<Path>,
+    inner: Arc<Inner>,
 }
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+    options: OpenOptions,
+    faults: Faults,
+    reserve: Arc<Reserve>,
+    published: Arc<Published>,
+    fsync: Histogram,
+    open: Mutex<Open>,
+}
+
+/// What changes when the node becomes another incarnation.
+#[derive(Debug)]
+struct Open {
+    facts: Facts,
+    damage: Option<String>,
+    storage: Option<(Writer, JoinHandle<()>)>,
+    /// What Raft starts from, until it does.
+    raft: Option<RaftStart>,
+}
+
+/// What Raft starts from.
+#[derive(Debug)]
+pub(crate) struct RaftStart {
+    pub(crate) id: NodeId,
+    pub(crate) writer: Writer,
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) state: State,
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: Membership,
+    pub(crate) published: Arc<Published>,
+    pub(crate) limits: HistoryLimits,
+    pub(crate) fsync: Histogram,
+}
+
+/// The format of the tables.
+const FORMAT: u32 = 1;
+
+const DATA: &str = "sluice.redb";
+const MARK: &str = "acknowledged";
+const BALLAST: &str = "ballast";
+const LOCK: &str = "lock";
+
+/// Buckets of the time of a synced write, in seconds: from a cache that lies to a disk that dies.
+const FSYNC: [f64; 14] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
 
 // === impl OpenOptions ===
 
@@ -82,42 +174,44 @@ impl OpenOptions {
 // === impl Store ===
 
 impl Store {
-    /// Opens the data directory, which is made if it is not there. Reads all of it and checks
-    /// every record; blocks meanwhile.
-    ///
-    /// Damage is no error here: see [`Boot::damage`].
-    ///
-    /// # Errors
-    /// Each [`StoreError`] says what to do.
-    pub fn open(dir: &Path, options: OpenOptions) -> Result<(Self, Boot), StoreError> {
-        let _ = options;
-        Err(StoreError::Empty { dir: dir.to_owned() })
-    }
-
-    /// Opens the data directory of a node that does not run, whatever its name: for `rescue`.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); [`StoreError::Empty`] where no node ever was.
-    pub fn open_offline(dir: &Path) -> Result<Self, StoreError> {
-        Err(StoreError::Empty { dir: dir.to_owned() })
-    }
-
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.inner.dir
+    }
+
+    /// This node's incarnation.
+    #[must_use]
+    pub fn incarnation(&self) -> NodeId {
+        NodeId(self.inner.open().facts.incarnation.unwrap_or_default())
+    }
+
+    /// The newest version stored, with its parts. Also of a damaged directory, if they could be
+    /// read, until it is renewed.
+    #[must_use]
+    pub fn parts(&self) -> (Head, Arc<BTreeMap<Arc<str>, Entry>>) {
+        self.inner.published.parts()
+    }
+
+    /// All parts of an earlier version.
+    ///
+    /// # Errors
+    /// [`Pruned`] where the history does not reach so far.
+    pub fn parts_at(&self, version: u64) -> Result<BTreeMap<Arc<str>, Arc<str>>, Pruned> {
+        self.inner.published.state().parts_at(version)
     }
 
     /// The versions that could be pinned, oldest first.
     #[must_use]
     pub fn versions(&self) -> Vec<u64> {
-        Vec::new()
+        let state = self.inner.published.state();
+        (state.oldest()..=state.head.version).collect()
     }
 
     /// The version that an operator pinned this node to, until it is let go.
     #[must_use]
     pub fn pin(&self) -> Option<u64> {
-        None
+        self.inner.open().facts.pin
     }
 
     /// Pins this node to a version, or lets it go. Synced on return; blocks meanwhile.
@@ -125,16 +219,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchVersion`], or the disk's.
     pub fn set_pin(&self, version: Option<u64>) -> Result<(), StoreError> {
-        let _ = version;
-        Err(StoreError::Empty {
-            dir: self.dir.to_path_buf(),
-        })
+        if let Some(version) = version {
+            let available = self.versions();
+            if !available.contains(&version) {
+                return Err(StoreError::NoSuchVersion {
+                    dir: self.inner.dir.clone(),
+                    version,
+                    available,
+                });
+            }
+        }
+        let mut open = self.inner.open();
+        open.set(disk::meta::PIN, version.map(|v| encode(&v)).transpose()?)?;
+        open.facts.pin = version;
+        Ok(())
     }
 
     /// What was last given to [`set_boot_record`](Self::set_boot_record); empty at first.
     #[must_use]
     pub fn boot_record(&self) -> Vec<u8> {
-        Vec::new()
+        self.inner.open().facts.boot.clone()
     }
 
     /// Keeps a few bytes for the next start. Synced on return; blocks meanwhile.
@@ -142,7 +246,9 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn set_boot_record(&self, record: &[u8]) -> Result<(), DiskError> {
-        let _ = record;
+        let mut open = self.inner.open();
+        open.set(disk::meta::BOOT, Some(encode(record)?))?;
+        open.facts.boot = record.to_vec();
         Ok(())
     }
 
@@ -151,36 +257,136 @@ impl Store {
     /// # Errors
     /// [`PromiseError::Given`] where it was another one.
     pub fn promise(&self, promise: &Promise) -> Result<(), PromiseError> {
-        let _ = promise;
+        let mut open = self.inner.open();
+        match &open.facts.promise {
+            Some(given) if given == promise => return Ok(()),
+            Some(given) => return Err(PromiseError::Given { given: given.clone() }),
+            None => {}
+        }
+        open.set(disk::meta::PROMISE, Some(encode(promise)?))?;
+        open.facts.promise = Some(promise.clone());
         Ok(())
     }
 
     /// The promise that was given.
     #[must_use]
     pub fn promised(&self) -> Option<Promise> {
-        None
+        self.inner.open().facts.promise.clone()
+    }
+
+    /// The cluster that this node belongs to.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<u128> {
+        self.inner.open().facts.cluster_id
     }
 
     /// Writes down which cluster this node belongs to. Synced on return; blocks meanwhile.
     ///
     /// # Errors
-    /// [`PromiseError::Given`] where it belongs to another one already.
+    /// [`PromiseError::Member`] where it belongs to another one already.
     pub fn set_cluster_id(&self, cluster_id: u128) -> Result<(), PromiseError> {
-        let _ = cluster_id;
+        let mut open = self.inner.open();
+        match open.facts.cluster_id {
+            Some(found) if found == cluster_id => return Ok(()),
+            Some(found) => return Err(PromiseError::Member { cluster_id: found }),
+            None => {}
+        }
+        open.set(disk::meta::CLUSTER_ID, Some(encode(&cluster_id)?))?;
+        open.facts.cluster_id = Some(cluster_id);
         Ok(())
     }
 
+    /// Whether the disk was full since this node started: changes are refused until space is freed
+    /// and it is started again.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.inner.reserve.is_spent()
+    }
+
+    /// The write that failed, after which nothing is written any more.
+    #[must_use]
+    pub fn fault(&self) -> Option<DiskError> {
+        self.inner
+            .open()
+            .storage
+            .as_ref()
+            .and_then(|(writer, _)| writer.fault())
+    }
+
     /// Makes this node another incarnation with an empty log and an empty state: what is left to
-    /// one whose log is damaged. The damaged file is kept beside under another name; the boot
-    /// record and the pin are kept if they can be read.
+    /// one whose log is damaged. The damaged file is kept beside under another name (one of them);
+    /// the boot record, the pin and the cluster are kept if they could be read.
     ///
-    /// To be called before [`Consensus::start`](crate::Consensus::start).
+    /// To be called before [`Consensus::start`](crate::Consensus::start). Blocks.
     ///
     /// # Errors
     /// The disk's.
     pub fn renew(&self) -> Result<NodeId, StoreError> {
-        Err(StoreError::Empty {
-            dir: self.dir.to_path_buf(),
-        })
+        self.inner.renew()
     }
+
+    /// Marks the stop as clean: to be called last, when nothing is written any more.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn close(&self) -> Result<(), DiskError> {
+        self.inner.open().set(disk::meta::CLEAN, Some(encode(&true)?))
+    }
+
+    /// As if the disk had been full.
+    #[cfg(test)]
+    pub(crate) fn spend_reserve(&self) {
+        self.inner.reserve.release();
+    }
+
+    /// What Raft starts from; once.
+    pub(crate) fn take_raft(&self) -> Result<RaftStart, crate::error::StartError> {
+        let mut open = self.inner.open();
+        if let Some(what) = &open.damage {
+            return Err(crate::error::StartError::Damaged(what.clone()));
+        }
+        let used = || crate::error::StartError::Raft("it was started from this store before".to_owned());
+        open.raft.take().ok_or_else(used)
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Facts are set after the write that they tell of.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The lock must not be let go before the last write is done.
+        let storage = self.open().storage.take();
+        end(storage);
+    }
+}
+
+fn end(storage: Option<(Writer, JoinHandle<()>)>) {
+    if let Some((writer, thread)) = storage {
+        writer.stop();
+        let _ = thread.join();
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn set(&self, key: &'static str, value: Option<Vec<u8>>) -> Result<(), DiskError> {
+        match &self.storage {
+            Some((writer, _)) => writer.write_blocking(Op::Meta { key, value }),
+            None => Err(DiskError {
+                why: "the data directory is damaged and was not renewed".to_owned(),
+            }),
+        }
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, DiskError> {
+    codec::encode(value).map_err(|e: CodecError| DiskError { why: e.to_string() })
 }
