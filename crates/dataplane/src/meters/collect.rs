@@ -1,0 +1,193 @@
+//! A scrape.
+
+use super::{Cells, Closed, routes};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use sluice_http_semantics::problem::Code;
+use sluice_telemetry::cells::DurationsSum;
+use sluice_telemetry::names::{self, Kind, Name};
+use sluice_upstream::{Meters, Reading};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Reads the cells of all workers of a data plane.
+#[derive(Debug)]
+pub(crate) struct Collect {
+    pub(crate) workers: Vec<Arc<Cells>>,
+    /// By place, as in [`Cells::listeners`].
+    pub(crate) listeners: Vec<Arc<str>>,
+    pub(crate) upstreams: Meters,
+}
+
+/// Label values in the order of a [`Name`]'s labels.
+type Labelled<'a, V> = (Vec<&'a str>, V);
+
+// === impl Collect ===
+
+impl Collector for Collect {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let out = &mut encoder;
+        self.durations(out)?;
+        self.connections(out)?;
+        let sum = |count: &dyn Fn(&Cells) -> u64| self.workers.iter().map(|cells| count(cells)).sum::<u64>();
+        let rejected = Code::ALL.iter().enumerate().filter_map(|(i, code)| {
+            let count = sum(&|cells| cells.rejected[i].get());
+            (count > 0).then(|| (vec![code.as_str()], count))
+        });
+        counters(out, &names::REJECTED, rejected)?;
+        let refused = Closed::ALL.map(|why| (vec![why.as_str()], sum(&|cells| cells.refused[why as usize].get())));
+        counters(out, &names::CONNECTIONS_REFUSED, refused)?;
+        let handed = sum(&|cells| cells.handed.get());
+        counters(out, &names::CONNECTIONS_HANDED, [(vec![], handed)])?;
+        let panics = [
+            (vec!["request"], sum(&|cells| cells.panics.get())),
+            (vec!["worker"], sum(&|cells| cells.deaths.get())),
+        ];
+        counters(out, &names::PANICS, panics)?;
+        self.of_upstreams(out)
+    }
+}
+
+impl Collect {
+    fn durations(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sums: BTreeMap<(Arc<str>, Arc<str>), BTreeMap<routes::Labels, DurationsSum>> = BTreeMap::new();
+        for route in self.workers.iter().flat_map(|cells| cells.routes()) {
+            let key = (Arc::clone(&route.gateway), Arc::clone(&route.http_route));
+            route.add_to(sums.entry(key).or_default());
+        }
+        let all = sums.iter().flat_map(|((gateway, route), pairs)| {
+            pairs.iter().map(move |((method, status), sum)| {
+                let labels = vec![
+                    gateway.to_string(),
+                    route.to_string(),
+                    (*method).to_owned(),
+                    told(*status, 0),
+                ];
+                (labels, sum)
+            })
+        });
+        histograms(out, &names::SERVER_DURATION, all)
+    }
+
+    fn connections(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut levels: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+        for cells in &self.workers {
+            for (name, cells) in self.listeners.iter().zip(&cells.listeners) {
+                let (open, active) = levels.entry(name).or_default();
+                *open += cells.open.get();
+                *active += cells.active.get();
+            }
+        }
+        let all = levels.iter().flat_map(|(name, (open, active))| {
+            [(vec![*name, "active"], *active), (vec![*name, "idle"], open - active)]
+        });
+        gauges(out, &names::CONNECTIONS, all)
+    }
+
+    fn of_upstreams(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let readings = self.upstreams.read();
+        let durations = readings.iter().flat_map(|reading| {
+            let of = |(status, sum): &'_ (u16, DurationsSum)| {
+                (vec![reading.upstream.to_string(), told(*status, Reading::OTHER)], sum.clone())
+            };
+            reading.durations.iter().map(of).collect::<Vec<_>>()
+        });
+        histograms(out, &names::CLIENT_DURATION, durations)?;
+        let connections = readings.iter().flat_map(|reading| {
+            let of = |state, level| (vec![&*reading.upstream, state], level);
+            [
+                of("active", reading.active),
+                of("connecting", reading.connecting),
+                of("idle", reading.idle),
+            ]
+        });
+        gauges(out, &names::UPSTREAM_CONNECTIONS, connections)?;
+        let replaced = readings.iter().flat_map(|reading| {
+            let of = move |(why, count): (&'static str, u64)| (vec![&*reading.upstream, why], count);
+            reading.replaced.map(of)
+        });
+        counters(out, &names::UPSTREAM_REPLACED, replaced)?;
+        let interim = readings.iter().map(|reading| reading.interim).sum();
+        counters(out, &names::INTERIM_DROPPED, [(vec![], interim)])
+    }
+}
+
+/// A status as a label; `other` stands for those without a cell of their own.
+fn told(status: u16, other: u16) -> String {
+    match status {
+        status if status == other => "other".to_owned(),
+        0 => "none".to_owned(),
+        status => status.to_string(),
+    }
+}
+
+fn counters<'a>(
+    out: &mut DescriptorEncoder<'_>,
+    name: &'static Name,
+    all: impl IntoIterator<Item = Labelled<'a, u64>>,
+) -> fmt::Result {
+    let mut family = open(out, name)?;
+    for (labels, count) in all {
+        with(&mut family, name, &labels, |encoder| ConstCounter::new(count).encode(encoder))?;
+    }
+    Ok(())
+}
+
+fn gauges<'a>(
+    out: &mut DescriptorEncoder<'_>,
+    name: &'static Name,
+    all: impl IntoIterator<Item = Labelled<'a, i64>>,
+) -> fmt::Result {
+    let mut family = open(out, name)?;
+    for (labels, level) in all {
+        with(&mut family, name, &labels, |encoder| ConstGauge::new(level).encode(encoder))?;
+    }
+    Ok(())
+}
+
+fn histograms<S: std::borrow::Borrow<DurationsSum>>(
+    out: &mut DescriptorEncoder<'_>,
+    name: &'static Name,
+    all: impl IntoIterator<Item = (Vec<String>, S)>,
+) -> fmt::Result {
+    let mut family = open(out, name)?;
+    for (labels, sum) in all {
+        let sum = sum.borrow();
+        with(&mut family, name, &labels, |mut encoder| {
+            encoder.encode_histogram::<[(&str, &str); 0]>(sum.seconds(), sum.count(), &sum.buckets(), None)
+        })?;
+    }
+    Ok(())
+}
+
+fn open<'s>(out: &'s mut DescriptorEncoder<'_>, name: &'static Name) -> Result<MetricEncoder<'s>, fmt::Error> {
+    let kind = match name.kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+    };
+    out.encode_descriptor(name.stem(), name.help, None, kind)
+}
+
+fn with<L: AsRef<str>>(
+    family: &mut MetricEncoder<'_>,
+    name: &Name,
+    values: &[L],
+    write: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    let labels: Vec<(&str, &str)> = name
+        .labels
+        .iter()
+        .copied()
+        .zip(values.iter().map(AsRef::as_ref))
+        .collect();
+    if labels.is_empty() {
+        // No braces at all.
+        return write(family.encode_family::<[(&str, &str); 0]>(&[])?);
+    }
+    write(family.encode_family(&labels)?)
+}

@@ -1,0 +1,88 @@
+//! What a worker counts, and how a scrape reads it.
+//!
+//! Each worker writes cells of its own, without a lock and without an atomic addition; a scrape
+//! sums them. Labels are bounded: routes come from the configuration, methods and statuses beyond
+//! the known ones share a cell.
+
+mod collect;
+mod routes;
+
+pub(crate) use collect::Collect;
+pub(crate) use routes::{Method, RouteCells, Routes};
+
+use sluice_http_semantics::problem::Code;
+use sluice_telemetry::cells::{Count, Level};
+use std::sync::{Arc, Mutex};
+
+/// How many refusal codes there can be.
+const CODES: usize = 64;
+
+/// One worker's cells. Survive the worker's death and restart.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    rejected: [Count; CODES],
+    /// By the place of the listener in the settings.
+    pub(crate) listeners: Box<[OfListener]>,
+    pub(crate) refused: [Count; Closed::ALL.len()],
+    pub(crate) handed: Count,
+    /// Panics within requests.
+    pub(crate) panics: Count,
+    /// Deaths of the worker.
+    pub(crate) deaths: Count,
+    routes: Mutex<Vec<Arc<RouteCells>>>,
+}
+
+/// One worker's connections of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct OfListener {
+    pub(crate) open: Level,
+    pub(crate) active: Level,
+}
+
+/// Why a connection was closed before a request was read: the label `why`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Closed {
+    Limit,
+    Address,
+    Error,
+}
+
+// === impl Cells ===
+
+impl Cells {
+    pub(crate) fn new(listeners: usize) -> Arc<Self> {
+        const { assert!(Code::ALL.len() <= CODES) }
+        Arc::new(Self {
+            rejected: std::array::from_fn(|_| Count::default()),
+            listeners: (0..listeners).map(|_| OfListener::default()).collect(),
+            refused: std::array::from_fn(|_| Count::default()),
+            handed: Count::default(),
+            panics: Count::default(),
+            deaths: Count::default(),
+            routes: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn rejected(&self, code: Code) {
+        self.rejected[code as usize].add(1);
+    }
+
+    pub(crate) fn closed(&self, why: Closed) {
+        self.refused[why as usize].add(1);
+    }
+}
+
+// === impl Closed ===
+
+impl Closed {
+    pub(crate) const ALL: [Self; 3] = [Self::Limit, Self::Address, Self::Error];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Address => "address",
+            Self::Error => "error",
+        }
+    }
+}

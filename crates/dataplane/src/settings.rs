@@ -1,0 +1,77 @@
+//! What a node tells its data plane before it starts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of one data plane. They hold for the life of the process.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients come in, each with the name by which gateways speak of it. Names may repeat:
+    /// `public` can have several addresses.
+    pub listeners: Vec<Listener>,
+    /// How many workers, each one thread. 0 is taken for 1.
+    pub workers: usize,
+    /// The node's name, for `Sluice-Node` and problem documents. Characters that a header cannot
+    /// carry are left out there.
+    pub node: Arc<str>,
+    /// What holds before a route is known.
+    pub edge: Edge,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The name that gateways list under `listen`.
+    pub name: Arc<str>,
+    /// Port 0 lets the system choose; [`Bound::addresses`](crate::Bound::addresses) tells.
+    pub address: SocketAddr,
+}
+
+/// Limits that hold before a route is known, and the times of a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// Longest request target, in bytes; beyond it 414. Default 8 KiB.
+    pub max_uri: usize,
+    /// Longest head, request line included, in bytes; beyond it 431. Also the bound of a body's
+    /// trailers. At least 8 KiB are read. Default 32 KiB.
+    pub max_header_bytes: usize,
+    /// Most header fields; beyond it 431. Another value than the default of 100 costs an
+    /// allocation a request.
+    pub max_headers: usize,
+    /// From the first byte of a head to its last; beyond it 408. Default 10 s.
+    pub header_timeout: Duration,
+    /// Between two reads of a request's body, while it is wanted; beyond it 408. Default 60 s.
+    pub body_idle: Duration,
+    /// How long a connection waits for its next request. Default 60 s.
+    pub idle: Duration,
+    /// Most connections of one listener, all workers together; more are closed at once. Default
+    /// 10,000.
+    pub max_connections: usize,
+    /// Most connections of one client address (of one /64 for IPv6), all workers together; more
+    /// are closed at once. Never holds for loopback and trusted proxies. Default: none.
+    pub per_address: Option<u32>,
+    /// How long a drain goes on as if nothing were, so that balancers can learn of it. Default 5 s.
+    pub drain_delay: Duration,
+    /// How long a drain waits afterwards for what is under way. Default 30 s.
+    pub drain_timeout: Duration,
+}
+
+// === impl Edge ===
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            max_uri: 8 * 1024,
+            max_header_bytes: 32 * 1024,
+            max_headers: 100,
+            header_timeout: Duration::from_secs(10),
+            body_idle: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            max_connections: 10_000,
+            per_address: None,
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
