@@ -18,8 +18,10 @@ pub(crate) struct Crew {
     pub(crate) gates: Box<[Arc<Gate>]>,
     pub(crate) addresses: Option<Arc<Addresses>>,
     pub(crate) members: Box<[Member]>,
-    /// Told whenever a worker runs out of connections.
-    pub(crate) emptied: Notify,
+    /// Listening sockets that are still open, of all workers.
+    pub(crate) listening: AtomicUsize,
+    /// Told when a worker runs out of connections, or has closed a listening socket.
+    pub(crate) moved: Notify,
 }
 
 /// One worker as others see it, on cache lines of its own.
@@ -96,14 +98,26 @@ impl Crew {
                     inbox,
                 })
                 .collect(),
+            listening: AtomicUsize::new(settings.listeners.len() * settings.workers),
             settings,
-            emptied: Notify::new(),
+            moved: Notify::new(),
         })
     }
 
     /// Connections of all workers.
     pub(crate) fn connections(&self) -> usize {
         self.members.iter().map(Member::connections).sum()
+    }
+
+    /// Whether nothing is open and nothing can come any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listening.load(Ordering::SeqCst) == 0 && self.connections() == 0
+    }
+
+    /// A worker has taken all that waited at one of its sockets, and closed it.
+    pub(crate) fn closed(&self) {
+        self.listening.fetch_sub(1, Ordering::SeqCst);
+        self.moved.notify_waiters();
     }
 
     /// Who is to serve a connection that `worker` accepted: itself, unless it would have more than
@@ -143,7 +157,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let before = self.crew.members[self.worker].connections.fetch_sub(1, Ordering::Relaxed);
         if before == 1 {
-            self.crew.emptied.notify_waiters();
+            self.crew.moved.notify_waiters();
         }
     }
 }
@@ -179,6 +193,9 @@ mod tests {
         assert_eq!(crew.whose(0), 0);
         seats.push(sit(&crew, 0));
         assert_eq!(crew.whose(0), 1);
+        seats.push(sit(&crew, 0));
+        assert_eq!(crew.whose(0), 1);
+        seats.push(sit(&crew, 1));
         seats.push(sit(&crew, 1));
         assert_eq!(crew.whose(0), 2);
         drop(seats);

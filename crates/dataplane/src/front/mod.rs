@@ -248,11 +248,13 @@ where
 
     fn deadline(&mut self) -> Option<(Instant, Then)> {
         let (wire, edge) = (&*self.client.wire, self.worker.edge());
-        if self.closing || matches!(self.serving, Serving::Farewell(_)) {
-            // The rest is bounded by the stream's own limits.
+        if matches!(self.serving, Serving::Farewell(_)) {
+            // Bounded by the stream's own limits.
             return None;
         }
         match wire.stage() {
+            // hyper is ending it, within the stream's own limits.
+            Stage::Idle if self.closing => None,
             Stage::Idle if wire.owed.get() => {
                 // A client that does not take its answer is the stream's to give up.
                 self.slow = true;

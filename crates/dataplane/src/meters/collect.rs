@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use sluice_http_semantics::problem::Code;
 use sluice_telemetry::cells::DurationsSum;
 use sluice_telemetry::names::{self, Kind, Name};
-use sluice_upstream::{Meters, Reading};
+use sluice_upstream::Meters;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Collect {
                     gateway.to_string(),
                     route.to_string(),
                     (*method).to_owned(),
-                    told(*status, 0),
+                    told(*status),
                 ];
                 (labels, sum)
             })
@@ -92,7 +92,7 @@ impl Collect {
         let readings = self.upstreams.read();
         let durations = readings.iter().flat_map(|reading| {
             let of = |(status, sum): &'_ (u16, DurationsSum)| {
-                (vec![reading.upstream.to_string(), told(*status, Reading::OTHER)], sum.clone())
+                (vec![reading.upstream.to_string(), told(*status)], sum.clone())
             };
             reading.durations.iter().map(of).collect::<Vec<_>>()
         });
@@ -116,10 +116,10 @@ impl Collect {
     }
 }
 
-/// A status as a label; `other` stands for those without a cell of their own.
-fn told(status: u16, other: u16) -> String {
+/// A status as a label: `none` where there was no answer.
+fn told(status: u16) -> String {
     match status {
-        status if status == other => "other".to_owned(),
+        super::OTHER_STATUS => "other".to_owned(),
         0 => "none".to_owned(),
         status => status.to_string(),
     }

@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex};
 /// How many refusal codes there can be.
 const CODES: usize = 64;
 
+/// Stands for statuses without a histogram of their own.
+const OTHER_STATUS: u16 = sluice_upstream::Reading::OTHER;
+
 /// One worker's cells. Survive the worker's death and restart.
 #[derive(Debug)]
 pub(crate) struct Cells {

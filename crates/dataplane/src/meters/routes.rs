@@ -45,6 +45,9 @@ struct Known {
     cells: Arc<RouteCells>,
 }
 
+/// The key of what shares the last histogram.
+const OVERFLOW: u32 = super::OTHER_STATUS as u32;
+
 /// A method as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Method(u8);
@@ -93,7 +96,7 @@ impl RouteCells {
             let last = i + 1 == PAIRS;
             let pair = slot.get_or_init(|| {
                 Box::new(Pair {
-                    key: if last { 0 } else { key },
+                    key: if last { OVERFLOW } else { key },
                     durations: Durations::default(),
                 })
             });
@@ -240,7 +243,7 @@ mod tests {
         let mut sums = BTreeMap::new();
         cells.add_to(&mut sums);
         assert_eq!(sums.len(), PAIRS);
-        assert_eq!(sums[&("_OTHER", 0)].count(), 200 - PAIRS as u64 + 1);
+        assert_eq!(sums[&("_OTHER", super::super::OTHER_STATUS)].count(), 200 - PAIRS as u64 + 1);
     }
 
     #[test]

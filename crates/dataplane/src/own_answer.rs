@@ -1,0 +1,124 @@
+//! Answers of the gateway's own: problem documents.
+
+use crate::exchange::Exchange;
+use crate::worker::{Held, Worker};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use sluice_http_semantics::problem::{self, Code, Problem};
+use sluice_upstream::Body;
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+/// The field that carries a request's id.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const PROBLEM: HeaderValue = HeaderValue::from_static(problem::CONTENT_TYPE);
+
+/// Why a request is not served.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    code: Code,
+    detail: Cow<'static, str>,
+    /// The methods of a 405.
+    allow: Option<String>,
+    /// The bytes of a 413.
+    max: Option<u64>,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            allow: None,
+            max: None,
+        }
+    }
+
+    /// 405 with what would be allowed, as the field `Allow` has it.
+    pub(crate) fn method(allow: String) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Self::new(Code::MethodNotAllowed, "no route takes this method on this path")
+        }
+    }
+
+    /// 413.
+    pub(crate) fn too_large(limit: u64) -> Self {
+        Self {
+            max: Some(limit),
+            ..Self::new(Code::BodyTooLarge, "the body is longer than the route allows")
+        }
+    }
+
+    /// The answer. Enters the refusal into the record.
+    pub(crate) fn answer(self, exchange: &mut Exchange, held: &Held) -> Response<Body> {
+        exchange.refused(self.code);
+        let worker = &exchange.worker;
+        let mut problem = Problem {
+            request_id: text(&exchange.id),
+            node: worker.crew.settings.node.to_string(),
+            version: Some(held.snapshot.version()),
+            ..Problem::new(self.code, self.detail)
+        };
+        if let Some(max) = self.max {
+            problem = problem.with("max", max);
+        }
+        if let Some(allow) = &self.allow {
+            let methods: Vec<&str> = allow.split(", ").collect();
+            problem = problem.with("allow", methods);
+        }
+        let mut response = Response::new(Body::from(Bytes::from(problem.to_json())));
+        *response.status_mut() = status(self.code);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM);
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        response
+    }
+}
+
+/// Head and body of the answer to what was never a request: it could not be read, or did not come
+/// in time. Ends the connection.
+pub(crate) fn unread(worker: &Worker, code: Code) -> Vec<u8> {
+    let id = worker.ids.next();
+    let detail = match code {
+        Code::ClientTimeout => "the head of the request did not come in time",
+        Code::UriTooLong => "the request target is longer than this gateway takes",
+        Code::HeadersTooLarge => "the header fields are more, or longer, than this gateway takes",
+        _ => "this is no HTTP/1.1 request",
+    };
+    let body = Problem {
+        request_id: text(&id),
+        node: worker.crew.settings.node.to_string(),
+        version: Some(worker.held().snapshot.version()),
+        ..Problem::new(code, detail)
+    }
+    .to_json();
+    let status = status(code);
+    let mut bytes = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\ndate: {}\r\nx-request-id: {}\r\n\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or_default(),
+        problem::CONTENT_TYPE,
+        body.len(),
+        httpdate::fmt_http_date(SystemTime::now()),
+        text(&id),
+    )
+    .into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+fn status(code: Code) -> StatusCode {
+    // Each code has a status; a test of theirs holds that.
+    StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn text(id: &HeaderValue) -> String {
+    id.to_str().unwrap_or_default().to_owned()
+}

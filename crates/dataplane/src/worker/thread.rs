@@ -1,0 +1,120 @@
+//! A worker's thread: a runtime, and another one should the first die.
+
+use super::accept::{Sockets, accept};
+use super::{Worker, said};
+use crate::crew::{Crew, Handed, Orders, Stage};
+use crate::fault_points::FaultPoints;
+use crate::front;
+use crate::meters::Cells;
+use sluice_snapshot::Published;
+use sluice_telemetry::log::Log;
+use sluice_upstream::{Meters, Resolver};
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime, RuntimeMetrics};
+use tokio::sync::{mpsc, watch};
+
+/// How long a worker that died waits before it starts again: one that dies at once must not spin.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// All that a worker is made of, and made of again.
+pub(crate) struct Begin {
+    pub(crate) index: usize,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) cells: Arc<Cells>,
+    pub(crate) published: Published,
+    pub(crate) upstreams: Meters,
+    pub(crate) resolver: Resolver,
+    pub(crate) log: Log,
+    pub(crate) orders: watch::Receiver<Orders>,
+}
+
+/// Says that the first runtime stands, with its measures, or why it does not.
+pub(crate) type Ready = SyncSender<io::Result<RuntimeMetrics>>;
+
+/// Starts a worker's thread.
+///
+/// # Errors
+///
+/// When the system gives no thread.
+pub(crate) fn begin(
+    begin: Begin,
+    sockets: Vec<TcpListener>,
+    inbox: mpsc::UnboundedReceiver<Handed>,
+    ready: Ready,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(format!("worker-{}", begin.index))
+        .spawn(move || {
+            begin.log.on_thread();
+            let sockets: Sockets = Rc::new(RefCell::new(sockets.into_iter().map(Some).collect()));
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    return;
+                }
+            };
+            let _ = ready.send(Ok(runtime.metrics()));
+            live(begin, &sockets, inbox, runtime);
+        })
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+}
+
+fn live(begin: Begin, sockets: &Sockets, mut inbox: mpsc::UnboundedReceiver<Handed>, first: LocalRuntime) {
+    let mut next = Some(first);
+    while begin.orders.borrow().stage < Stage::Ended {
+        let Some(runtime) = next.take().or_else(|| runtime().ok()) else {
+            thread::sleep(PAUSE);
+            continue;
+        };
+        let life = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(run(&begin, sockets, &mut inbox));
+            // Connections that are still open end here.
+            drop(runtime);
+        }));
+        if let Err(panic) = life {
+            begin.cells.deaths.add(1);
+            let said = said(&*panic);
+            tracing::error!(worker = begin.index, said, "a worker died; it is started again");
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+async fn run(begin: &Begin, sockets: &Sockets, inbox: &mut mpsc::UnboundedReceiver<Handed>) {
+    let worker = Worker::new(begin, FaultPoints::from_environment());
+    for place in 0..begin.crew.settings.listeners.len() {
+        tokio::task::spawn_local(accept(Rc::clone(&worker), Rc::clone(sockets), place));
+    }
+    let mut orders = begin.orders.clone();
+    let mut published = begin.published.changed();
+    loop {
+        tokio::select! {
+            biased;
+            changed = orders.changed() => {
+                worker.obey();
+                if changed.is_err() || worker.orders().stage == Stage::Ended {
+                    return;
+                }
+            }
+            // Whoever has no requests takes what is new all the same: it is live when all have.
+            Ok(()) = published.changed() => {
+                worker.held();
+            }
+            Some(handed) = inbox.recv() => front::serve_handed(&worker, handed),
+        }
+    }
+}
