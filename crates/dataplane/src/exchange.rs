@@ -3,8 +3,8 @@
 use crate::front::Client;
 use crate::meters::{Method, RouteCells};
 use crate::worker::Worker;
-use http::HeaderValue;
 use sluice_http_semantics::problem::{Code, Outcome};
+use sluice_http_semantics::request_id::RequestId;
 use sluice_snapshot::Route;
 use sluice_upstream::{Attempts, BodyError};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub(crate) struct Exchange {
     pub(crate) worker: Rc<Worker>,
     pub(crate) client: Rc<Client>,
     /// `X-Request-Id`: ours, or a trusted proxy's.
-    pub(crate) id: HeaderValue,
+    pub(crate) id: RequestId,
     pub(crate) attempts: Attempts,
     started: Instant,
     method: Method,
@@ -86,6 +86,18 @@ impl Exchange {
         self.outcome = outcome;
     }
 
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The route as people know it.
+    pub(crate) fn route_name(&self) -> String {
+        match &self.route {
+            Some(route) => route.name(),
+            None => "no route yet".to_owned(),
+        }
+    }
+
     /// Whether the request was a HEAD: its answer has no body, whatever is given for one.
     pub(crate) fn is_head(&self) -> bool {
         self.head
@@ -124,7 +136,7 @@ impl Drop for Exchange {
             _ => Outcome::ClientClosed,
         };
         tracing::debug!(
-            id = ?self.id,
+            id = %self.id,
             client = %client.peer.ip(),
             status = self.status,
             %outcome,

@@ -65,7 +65,7 @@ mod points {
 
         pub(crate) fn taken(&self, snapshot: &Snapshot) {
             if let Some(mark) = &self.swap
-                && snapshot.routes().any(|route| route.id.contains(mark.as_str()))
+                && snapshot.gateways().flat_map(|gateway| gateway.routes()).any(|route| route.id.contains(mark.as_str()))
             {
                 std::process::abort();
             }

@@ -4,14 +4,11 @@ use crate::exchange::Exchange;
 use crate::worker::{Held, Worker};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use sluice_http_semantics::problem::{self, Code, Problem};
 use sluice_upstream::Body;
 use std::borrow::Cow;
 use std::time::SystemTime;
-
-/// The field that carries a request's id.
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const PROBLEM: HeaderValue = HeaderValue::from_static(problem::CONTENT_TYPE);
 
@@ -54,12 +51,18 @@ impl Refusal {
         }
     }
 
+    /// Why.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
     /// The answer. Enters the refusal into the record.
     pub(crate) fn answer(self, exchange: &mut Exchange, held: &Held) -> Response<Body> {
         exchange.refused(self.code);
         let worker = &exchange.worker;
         let mut problem = Problem {
-            request_id: text(&exchange.id),
+            request_id: exchange.id.to_string(),
             node: worker.crew.settings.node.to_string(),
             version: Some(held.snapshot.version()),
             ..Problem::new(self.code, self.detail)
@@ -93,7 +96,7 @@ pub(crate) fn unread(worker: &Worker, code: Code) -> Vec<u8> {
         _ => "this is no HTTP/1.1 request",
     };
     let body = Problem {
-        request_id: text(&id),
+        request_id: id.to_string(),
         node: worker.crew.settings.node.to_string(),
         version: Some(worker.held().snapshot.version()),
         ..Problem::new(code, detail)
@@ -107,7 +110,7 @@ pub(crate) fn unread(worker: &Worker, code: Code) -> Vec<u8> {
         problem::CONTENT_TYPE,
         body.len(),
         httpdate::fmt_http_date(SystemTime::now()),
-        text(&id),
+        id,
     )
     .into_bytes();
     bytes.extend_from_slice(&body);
@@ -117,8 +120,4 @@ pub(crate) fn unread(worker: &Worker, code: Code) -> Vec<u8> {
 fn status(code: Code) -> StatusCode {
     // Each code has a status; a test of theirs holds that.
     StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-fn text(id: &HeaderValue) -> String {
-    id.to_str().unwrap_or_default().to_owned()
 }

@@ -18,6 +18,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
+use sluice_http_semantics::forwarded::{Peer, Scheme};
 use sluice_http_semantics::problem::Code;
 use sluice_transport::{Io, Limits};
 use std::convert::Infallible;
@@ -70,7 +71,8 @@ pub(crate) struct Door(http1::Builder);
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
+    /// For the fields that tell the service of the client.
+    pub(crate) forwarded: Peer,
     /// The listener's place in the settings.
     pub(crate) place: usize,
     pub(crate) made: Instant,
@@ -132,9 +134,10 @@ impl Door {
 pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, place: usize, seat: Seat) {
     let now = Instant::now();
     let wire = Rc::new(Wire::new(now));
+    let port = worker.crew.settings.listeners[place].address.port();
     let client = Rc::new(Client {
         peer,
-        local: stream.local_addr().unwrap_or(worker.crew.settings.listeners[place].address),
+        forwarded: Peer::new(peer.ip(), Scheme::Http, port),
         place,
         made: now,
         wire: Rc::clone(&wire),

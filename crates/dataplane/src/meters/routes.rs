@@ -17,6 +17,7 @@ const PAIRS: usize = 48;
 pub(crate) struct RouteCells {
     pub(super) gateway: Arc<str>,
     pub(super) http_route: Arc<str>,
+    id: Arc<str>,
     serial: u64,
     /// The route's newest form; once it is gone from memory, so is the route from every snapshot.
     route: Mutex<Weak<Route>>,
@@ -79,14 +80,20 @@ impl Method {
 // === impl RouteCells ===
 
 impl RouteCells {
-    fn new(gateway: Arc<str>, http_route: Arc<str>, serial: u64, route: Weak<Route>) -> Arc<Self> {
+    fn new([gateway, http_route, id]: [Arc<str>; 3], serial: u64, route: Weak<Route>) -> Arc<Self> {
         Arc::new(Self {
             gateway,
             http_route,
+            id,
             serial,
             route: Mutex::new(route),
             pairs: std::array::from_fn(|_| OnceLock::new()),
         })
+    }
+
+    /// The route as people know it.
+    pub(crate) fn name(&self) -> String {
+        format!("route {} of gateway {}", self.id, self.gateway)
     }
 
     /// Counts one answered request. Only its worker may.
@@ -129,7 +136,7 @@ const UNMATCHED: u64 = u64::MAX;
 impl Routes {
     pub(crate) fn new(cells: &Arc<Cells>) -> Self {
         let unmatched = cells.enter(UNMATCHED, || {
-            RouteCells::new("".into(), "".into(), UNMATCHED, Weak::new())
+            RouteCells::new(["", "", ""].map(Into::into), UNMATCHED, Weak::new())
         });
         Self {
             cells: Arc::clone(cells),
@@ -165,12 +172,8 @@ impl Routes {
     fn look_up(&self, index: usize, route: &Arc<Route>) -> Arc<RouteCells> {
         let serial = route.label.serial();
         let cells = self.cells.enter(serial, || {
-            RouteCells::new(
-                Arc::clone(&route.gateway),
-                Arc::clone(&route.http_route),
-                serial,
-                Arc::downgrade(route),
-            )
+            let names = [&route.gateway, &route.http_route, &route.id].map(Arc::clone);
+            RouteCells::new(names, serial, Arc::downgrade(route))
         });
         *cells.route.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(route);
         let mut known = self.known.borrow_mut();
@@ -214,7 +217,7 @@ mod tests {
     use super::*;
 
     fn cells() -> Arc<RouteCells> {
-        RouteCells::new("web".into(), "/a".into(), 1, Weak::new())
+        RouteCells::new(["web", "/a", "get-a"].map(Into::into), 1, Weak::new())
     }
 
     #[test]

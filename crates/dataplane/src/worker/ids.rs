@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
+use sluice_http_semantics::request_id::RequestId;
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 
@@ -33,8 +34,8 @@ impl Ids {
         }
     }
 
-    /// The next id, as a field's value. Clones are cheap.
-    pub(crate) fn next(&self) -> HeaderValue {
+    /// The next id. Clones are cheap.
+    pub(crate) fn next(&self) -> RequestId {
         // An odd step passes through every value before one comes again.
         let next = self.next.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
         self.next.set(next);
@@ -45,8 +46,10 @@ impl Ids {
         block.extend_from_slice(&self.life);
         block.extend_from_slice(&hex(next));
         let id: Bytes = block.split().freeze();
-        // Hexadecimal digits are a field's value.
-        HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        let id = HeaderValue::from_maybe_shared(id).ok();
+        // Hexadecimal digits are a field's value, and an id: the other way is never taken.
+        id.and_then(|id| RequestId::from_value(&id))
+            .unwrap_or_else(|| RequestId::from_random(next.into()))
     }
 }
 
@@ -66,8 +69,8 @@ mod tests {
         let mut seen = HashSet::new();
         for _ in 0..1_000 {
             for id in [one.next(), two.next()] {
-                assert_eq!(id.len(), LENGTH);
-                assert!(id.as_bytes().iter().all(u8::is_ascii_hexdigit));
+                assert_eq!(id.as_str().len(), LENGTH);
+                assert!(id.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));
                 assert!(seen.insert(id));
             }
         }

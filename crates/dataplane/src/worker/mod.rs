@@ -127,8 +127,7 @@ impl Worker {
 
     /// Whether any gateway trusts this address as a proxy.
     fn trusts(&self, ip: std::net::IpAddr) -> bool {
-        let _ = ip;
-        false
+        self.held().snapshot.gateways().any(|gateway| gateway.trusted.iter().any(|net| net.contains(&ip)))
     }
 
     #[cold]

@@ -1,0 +1,81 @@
+//! To a target and back.
+
+use crate::exchange::Exchange;
+use crate::incoming::Limited;
+use crate::own_answer::Refusal;
+use http::{Request, Response};
+use http_body::Body as _;
+use sluice_http_semantics::hop::remove_response_hop_by_hop;
+use sluice_http_semantics::problem::Code;
+use sluice_snapshot::Route;
+use sluice_upstream::{Body, BodyError, Incoming, SendError, SendErrorKind, Spec, Which};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The body of a request, with the limits of its route. What tells its length is judged at once.
+pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Result<Body, Refusal> {
+    if body.is_end_stream() {
+        return Ok(Body::Empty);
+    }
+    if let (Some(limit), Some(length)) = (route.max_body, body.size_hint().exact())
+        && length > limit
+    {
+        return Err(Refusal::too_large(limit));
+    }
+    let wire = Rc::clone(&exchange.client.wire);
+    let idle = exchange.worker.edge().body_idle;
+    Ok(Body::boxed(Limited::new(body, wire, route.max_body, idle)))
+}
+
+/// Sends the request, which is ready for its target, and makes the answer ready for the client.
+pub(super) async fn forward(
+    exchange: &mut Exchange,
+    route: &Route,
+    upstream: &Arc<Spec>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Refusal> {
+    let worker = Rc::clone(&exchange.worker);
+    let sent = worker
+        .upstreams
+        .send(upstream, &route.timeouts, request, &mut exchange.attempts)
+        .await;
+    let mut response = sent.map_err(refused)?;
+    exchange.forwarded(response.status().as_u16());
+    remove_response_hop_by_hop(response.headers_mut());
+    Ok(response)
+}
+
+/// What a failure to get an answer is to the client.
+fn refused(error: SendError) -> Refusal {
+    tracing::debug!(%error, "no answer of a target");
+    match error.kind {
+        SendErrorKind::NoTarget => Refusal::new(Code::NoTarget, "no target of the upstream may be used"),
+        SendErrorKind::Connect => Refusal::new(Code::UpstreamConnect, "no connection to the target came about"),
+        SendErrorKind::Reset => Refusal::new(
+            Code::UpstreamReset,
+            "the target ended its connection before it answered",
+        ),
+        SendErrorKind::Protocol => Refusal::new(
+            Code::UpstreamProtocol,
+            "what the target sent is no answer that can be passed on",
+        ),
+        SendErrorKind::Timeout(Which::Total) => {
+            Refusal::new(Code::Deadline, "the time for the whole exchange was over before an answer came")
+        }
+        SendErrorKind::Timeout(which) => Refusal::new(
+            Code::UpstreamTimeout,
+            match which {
+                Which::Connect => "no connection to the target came about in time",
+                Which::Idle => "the target took no more of the request in time",
+                _ => "the target did not answer in time",
+            },
+        ),
+        SendErrorKind::ClientBody(error) => match error {
+            BodyError::TooLarge { limit } => Refusal::too_large(limit),
+            BodyError::ClientTimeout(_) => {
+                Refusal::new(Code::ClientTimeout, "the body of the request did not go on in time")
+            }
+            _ => Refusal::new(Code::BadRequest, "the body of the request is malformed, or ended early"),
+        },
+    }
+}

@@ -1,0 +1,165 @@
+//! The way of a request: for whom it is, who sent it, which route takes it, what the route does.
+//!
+//! ```text
+//!   answer ─▶ target: what may be asked at all ─▶ gateway ─▶ who asks, by its trust ─▶ route
+//!      │                                                                                 │
+//!      │◀── refused, at any step: a problem document                                     ▼
+//!      └◀── response: hop's fields off, ours on ◀── target's answer ◀── forward, or the route's own
+//! ```
+
+mod forward;
+mod target;
+
+use crate::exchange::Exchange;
+use crate::front::Client;
+use crate::outgoing::Outgoing;
+use crate::own_answer::Refusal;
+use crate::worker::{Held, Worker};
+use futures_util::FutureExt;
+use http::header::{CONNECTION, EXPECT};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response};
+use sluice_http_semantics::forwarded::Inbound;
+use sluice_http_semantics::hop::remove_request_hop_by_hop;
+use sluice_http_semantics::problem::Code;
+use sluice_http_semantics::request_id::X_REQUEST_ID;
+use sluice_snapshot::{Action, Answer, Gateway, Lookup};
+use sluice_upstream::{Body, Incoming};
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::time::Duration;
+
+const SLUICE_VERSION: HeaderName = HeaderName::from_static("sluice-version");
+const SLUICE_NODE: HeaderName = HeaderName::from_static("sluice-node");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// Requests after which a connection is ended, and its age: clients spread anew over the workers
+/// and nodes, and memory that a connection gathered is freed.
+const MOST_REQUESTS: u32 = 10_000;
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+
+/// What answers of a gateway tell of us.
+#[derive(Debug, Clone, Copy, Default)]
+struct Exposed {
+    version: bool,
+    node: bool,
+}
+
+/// Answers a request, whatever comes.
+pub(crate) async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing>, Infallible> {
+    let (head, body) = request.into_parts();
+    let version = head.version;
+    let held = worker.held();
+    let mut exchange = Exchange::begin(worker, client, &head.method);
+    let mut exposed = Exposed::default();
+    let served = AssertUnwindSafe(serve(&mut exchange, &mut exposed, &held, head, body))
+        .catch_unwind()
+        .await;
+    let mut ends = false;
+    let mut response = match served {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) => refusal.answer(&mut exchange, &held),
+        Err(panic) => {
+            let route = exchange.route_name();
+            exchange.worker.panicked(&route, &*panic);
+            ends = true;
+            Refusal::new(Code::Internal, format!("a fault of the gateway, in {route}")).answer(&mut exchange, &held)
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, exchange.id.as_value().clone());
+    if exposed.version {
+        headers.insert(SLUICE_VERSION, held.version.clone());
+    }
+    if exposed.node {
+        headers.insert(SLUICE_NODE, exchange.worker.node.clone());
+    }
+    if ends || is_last(&exchange) {
+        headers.insert(CONNECTION, CLOSE);
+    }
+    // From here on the answer holds no snapshot.
+    drop(held);
+    Ok(response.map(|body| Outgoing::new(body, exchange, version)))
+}
+
+/// Whether the connection ends with this answer.
+fn is_last(exchange: &Exchange) -> bool {
+    let client = &exchange.client;
+    exchange.worker.orders().turn_away
+        || client.wire.requests() >= MOST_REQUESTS
+        || exchange.started().saturating_duration_since(client.made) >= LONGEST_LIFE
+}
+
+async fn serve(
+    exchange: &mut Exchange,
+    exposed: &mut Exposed,
+    held: &Held,
+    mut head: Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Refusal> {
+    target::check(&head, exchange.worker.edge())?;
+    target::to_origin_form(&mut head)?;
+    let (worker, client) = (Rc::clone(&exchange.worker), Rc::clone(&exchange.client));
+    let host = target::host(&head)?;
+    let path = target::path(&head.uri)?;
+    let listener = &worker.crew.settings.listeners[client.place].name;
+    let Some(gateway) = held.snapshot.gateway(listener, &host) else {
+        return Err(Refusal::new(Code::NoRoute, "no gateway has this host on this listener"));
+    };
+    *exposed = Exposed::of(gateway);
+    let inbound = Inbound::resolve(&head.headers, &client.forwarded, &gateway.trusted);
+    if let Some(id) = &inbound.request_id {
+        exchange.id = id.clone();
+    }
+    let lookup = Lookup {
+        host: &host,
+        path: &path,
+        method: &head.method,
+        headers: &head.headers,
+        query: head.uri.query(),
+        client: inbound.client,
+    };
+    let route = match gateway.route(&lookup) {
+        Answer::Route { route, .. } => route,
+        Answer::NoRoute => return Err(Refusal::new(Code::NoRoute, "no route of the gateway takes this request")),
+        Answer::MethodNotAllowed { allow } => return Err(Refusal::method(allow.to_string())),
+        Answer::EncodedSlash { route } => {
+            exchange.matched(route);
+            return Err(Refusal::new(
+                Code::EncodedSlash,
+                "the path has a %2F that this route does not take",
+            ));
+        }
+    };
+    exchange.matched(route);
+    worker.fault_points.requested(route);
+    let body = forward::limited(exchange, route, body)?;
+    let target = (!path.was_normal()).then(|| target::join(path.as_str(), head.uri.query()));
+    if let Some(target) = target {
+        head.uri = target?;
+    }
+    remove_request_hop_by_hop(&mut head.headers);
+    head.headers.remove(EXPECT);
+    inbound.write(&mut head.headers, &client.forwarded, &exchange.id);
+    match &route.action {
+        Action::Forward { upstream } => {
+            forward::forward(exchange, route, upstream, Request::from_parts(head, body)).await
+        }
+    }
+}
+
+// === impl Exposed ===
+
+impl Exposed {
+    fn of(gateway: &Gateway) -> Self {
+        Self {
+            version: gateway.expose_version,
+            node: gateway.expose_node,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What may be asked at all: the target of a request, its host and its path.
+
+use crate::own_answer::Refusal;
+use crate::settings::Edge;
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Uri};
+use sluice_http_semantics::framing::{check_transfer_encoding, host_of};
+use sluice_http_semantics::host::Host;
+use sluice_http_semantics::path::Path;
+use sluice_http_semantics::problem::Code;
+use std::borrow::Cow;
+
+/// Refuses what no route can take, however it is declared.
+pub(super) fn check(head: &Parts, edge: &Edge) -> Result<(), Refusal> {
+    if head.method == Method::CONNECT {
+        return Err(Refusal::new(
+            Code::ConnectNotSupported,
+            "this gateway opens no tunnels",
+        ));
+    }
+    if length(&head.uri) > edge.max_uri {
+        return Err(Refusal::new(
+            Code::UriTooLong,
+            format!("the request target is longer than {} bytes", edge.max_uri),
+        ));
+    }
+    check_transfer_encoding(&head.headers).map_err(bad)
+}
+
+/// Makes the target a path, whatever its form (RFC 9112 §3.2). The authority of an absolute form
+/// becomes the Host.
+pub(super) fn to_origin_form(head: &mut Parts) -> Result<(), Refusal> {
+    match (head.uri.scheme_str(), head.uri.authority()) {
+        (None, None) => {
+            let asterisk = head.uri.path() == "*";
+            if asterisk && head.method != Method::OPTIONS {
+                return Err(Refusal::new(Code::BadRequest, "only OPTIONS has the target *"));
+            }
+            Ok(())
+        }
+        (Some("http"), Some(_)) => {
+            // The Host beside it is not used, but a wrong one is still wrong (RFC 9112 §3.2.2).
+            host_of(&head.uri, &head.headers, head.version).map_err(bad)?;
+            let mut parts = std::mem::take(&mut head.uri).into_parts();
+            if let Some(authority) = parts.authority.take() {
+                let authority = HeaderValue::from_str(authority.as_str()).map_err(bad)?;
+                head.headers.insert(HOST, authority);
+            }
+            head.uri = parts
+                .path_and_query
+                .take()
+                .unwrap_or_else(|| PathAndQuery::from_static("/"))
+                .into();
+            Ok(())
+        }
+        (Some(_), _) => Err(Refusal::new(
+            Code::BadRequest,
+            "the scheme of the request target is not the one of this connection",
+        )),
+        (None, Some(_)) => Err(Refusal::new(
+            Code::BadRequest,
+            "the request target is an authority, which is for CONNECT alone",
+        )),
+    }
+}
+
+/// Whom the request is for, lower case and without a port. Empty where an HTTP/1.0 client named
+/// nobody.
+pub(super) fn host(head: &Parts) -> Result<Cow<'_, str>, Refusal> {
+    let host = host_of(&head.uri, &head.headers, head.version).map_err(bad)?;
+    Ok(host.map(Host::into_name).unwrap_or_default())
+}
+
+/// The one path that decides the match and that the target sees.
+pub(super) fn path(uri: &Uri) -> Result<Path<'_>, Refusal> {
+    Path::normalize(uri.path()).map_err(bad)
+}
+
+/// Path and query as a target.
+pub(super) fn join(path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
+    let text = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    Ok(PathAndQuery::try_from(text).map_err(bad)?.into())
+}
+
+fn length(uri: &Uri) -> usize {
+    let rest = uri.path_and_query().map_or(0, |text| text.as_str().len());
+    let before = match (uri.scheme_str(), uri.authority()) {
+        (None, None) => 0,
+        (scheme, authority) => {
+            let scheme = scheme.map_or(0, |scheme| scheme.len() + "://".len());
+            scheme + authority.map_or(0, |authority| authority.as_str().len())
+        }
+    };
+    before + rest
+}
+
+fn bad(why: impl ToString) -> Refusal {
+    Refusal::new(Code::BadRequest, why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use http::Request;
+
+    fn head(method: &str, uri: &str, host: Option<&str>) -> Parts {
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn an_absolute_form_brings_its_own_host() {
+        let mut head = head("GET", "http://b.example:81/x?y", Some("a.example"));
+        to_origin_form(&mut head).unwrap();
+        assert_eq!(head.uri, "/x?y");
+        assert_eq!(head.headers[HOST], "b.example:81");
+        assert_eq!(host(&head).unwrap(), "b.example");
+    }
+
+    #[test]
+    fn other_forms_are_for_other_methods() {
+        let refused = |method, uri| {
+            let mut head = head(method, uri, Some("a"));
+            to_origin_form(&mut head).unwrap_err().code()
+        };
+        assert_eq!(refused("GET", "*"), Code::BadRequest);
+        assert_eq!(refused("GET", "a.example:80"), Code::BadRequest);
+        assert_eq!(refused("GET", "https://a.example/"), Code::BadRequest);
+        to_origin_form(&mut head("OPTIONS", "*", Some("a"))).unwrap();
+    }
+
+    #[test]
+    fn a_target_has_a_length_in_every_form() {
+        let length = |uri: &str| length(&uri.parse().unwrap());
+        assert_eq!(length("/a?b"), 4);
+        assert_eq!(length("http://a.example/b"), 18);
+        let edge = Edge {
+            max_uri: 4,
+            ..Edge::default()
+        };
+        check(&head("GET", "/a?b", None), &edge).unwrap();
+        assert_eq!(check(&head("GET", "/a?bc", None), &edge).unwrap_err().code(), Code::UriTooLong);
+    }
+
+    #[test]
+    fn connect_is_not_supported() {
+        let code = check(&head("CONNECT", "a.example:443", None), &Edge::default()).unwrap_err().code();
+        assert_eq!(code, Code::ConnectNotSupported);
+    }
+
+    #[test]
+    fn a_client_of_http_1_0_may_name_nobody() {
+        let mut head = head("GET", "/", None);
+        assert!(host(&head).is_err());
+        head.version = http::Version::HTTP_10;
+        assert_eq!(host(&head).unwrap(), "");
+    }
+}
