@@ -195,8 +195,7 @@ mod tests {
         assert_eq!(crew.whose(0), 1);
         seats.push(sit(&crew, 0));
         assert_eq!(crew.whose(0), 1);
-        seats.push(sit(&crew, 1));
-        seats.push(sit(&crew, 1));
+        seats.extend([sit(&crew, 1), sit(&crew, 1), sit(&crew, 0)]);
         assert_eq!(crew.whose(0), 2);
         drop(seats);
         assert_eq!(crew.connections(), 0);

@@ -63,6 +63,8 @@ pub(crate) fn begin(
                 }
             };
             let _ = ready.send(Ok(runtime.metrics()));
+            // Who waits for all workers waits for the last of these.
+            drop(ready);
             live(begin, &sockets, inbox, runtime);
         })
 }

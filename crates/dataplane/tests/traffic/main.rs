@@ -1,0 +1,8 @@
+//! A data plane between real clients and real services, over real sockets.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod backend;
+mod client;
+mod forwarding;
+mod node;
