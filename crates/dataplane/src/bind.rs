@@ -69,8 +69,6 @@ impl Bound {
     /// Where it listens: name and address in the order of the settings, with the ports that the
     /// system chose where 0 was asked for.
     pub fn addresses(&self) -> impl Iterator<Item = (&Arc<str>, SocketAddr)> {
-        self.listeners
-            .iter()
-            .map(|listener| (&listener.name, listener.address))
+        self.listeners.iter().map(|listener| (&listener.name, listener.address))
     }
 }

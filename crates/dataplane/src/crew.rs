@@ -81,7 +81,9 @@ impl Crew {
         // Addresses of one name are one listener.
         let mut gates: Vec<Arc<Gate>> = Vec::with_capacity(settings.listeners.len());
         for (place, listener) in settings.listeners.iter().enumerate() {
-            let before = settings.listeners[..place].iter().position(|other| other.name == listener.name);
+            let before = settings.listeners[..place]
+                .iter()
+                .position(|other| other.name == listener.name);
             let gate = match before {
                 Some(same) => Arc::clone(&gates[same]),
                 None => Gate::new(edge.max_connections),
@@ -155,7 +157,9 @@ impl Member {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let before = self.crew.members[self.worker].connections.fetch_sub(1, Ordering::Relaxed);
+        let before = self.crew.members[self.worker]
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
         if before == 1 {
             self.crew.moved.notify_waiters();
         }

@@ -125,7 +125,14 @@ impl Bound {
         }
         let collect = Collect {
             workers: cells,
-            listeners: dataplane.0.crew.settings.listeners.iter().map(|one| Arc::clone(&one.name)).collect(),
+            listeners: dataplane
+                .0
+                .crew
+                .settings
+                .listeners
+                .iter()
+                .map(|one| Arc::clone(&one.name))
+                .collect(),
             upstreams,
         };
         metrics.register(|registry| registry.register_collector(Box::new(collect)));
@@ -149,9 +156,9 @@ impl Dataplane {
     /// With `true`, for a node that is not ready: everything is served as well as it can be, but
     /// each answer ends its connection, so that clients and balancers come again elsewhere.
     pub fn turn_away(&self, turn_away: bool) {
-        self.0.orders.send_if_modified(|orders| {
-            std::mem::replace(&mut orders.turn_away, turn_away) != turn_away
-        });
+        self.0
+            .orders
+            .send_if_modified(|orders| std::mem::replace(&mut orders.turn_away, turn_away) != turn_away);
     }
 
     /// Goes, without failing a request that need not fail: for `drain_delay` all is as ever, while
@@ -203,7 +210,12 @@ impl Dataplane {
         if passed < MEASURE {
             return asked.2;
         }
-        let busy: Duration = self.0.measures.iter().map(|measure| measure.worker_total_busy_duration(0)).sum();
+        let busy: Duration = self
+            .0
+            .measures
+            .iter()
+            .map(|measure| measure.worker_total_busy_duration(0))
+            .sum();
         let share = busy.saturating_sub(asked.1).as_secs_f32() / passed.as_secs_f32();
         let load = (share / self.0.measures.len().max(1) as f32).min(1.0);
         *asked = (now, busy, load);

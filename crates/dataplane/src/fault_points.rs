@@ -65,17 +65,28 @@ mod points {
 
         pub(crate) fn taken(&self, snapshot: &Snapshot) {
             if let Some(mark) = &self.swap
-                && snapshot.gateways().flat_map(|gateway| gateway.routes()).any(|route| route.id.contains(mark.as_str()))
+                && snapshot
+                    .gateways()
+                    .flat_map(|gateway| gateway.routes())
+                    .any(|route| route.id.contains(mark.as_str()))
             {
                 std::process::abort();
             }
         }
 
         pub(crate) fn requested(&self, route: &Route) {
-            if self.first_request.as_ref().is_some_and(|mark| route.id.contains(mark.as_str())) {
+            if self
+                .first_request
+                .as_ref()
+                .is_some_and(|mark| route.id.contains(mark.as_str()))
+            {
                 std::process::abort();
             }
-            if self.request.as_ref().is_some_and(|mark| route.id.contains(mark.as_str())) {
+            if self
+                .request
+                .as_ref()
+                .is_some_and(|mark| route.id.contains(mark.as_str()))
+            {
                 panic!("the fault point of route {} in {}", route.id, route.gateway);
             }
         }

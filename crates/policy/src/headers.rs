@@ -46,6 +46,12 @@ impl Transform {
         })
     }
 
+    /// Whether it changes every message alike: then no value of a request is asked for.
+    pub fn is_fixed(&self) -> bool {
+        let mut values = self.set.iter().chain(&self.add);
+        values.all(|(_, value)| matches!(value, Value::Fixed(_)))
+    }
+
     /// Changes the fields. A value that no field can hold (a line break) is not sent, and one that is nothing but one
     /// `${…}` which the request does not have is not either; a `set` then still takes the old fields away, so that
     /// nobody keeps a value by spoiling the new one. Gives how many were left out for what they hold.

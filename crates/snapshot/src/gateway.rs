@@ -95,6 +95,11 @@ impl Gateway {
         self.routes.get(id)
     }
 
+    /// All routes, in no order that means anything.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.values()
+    }
+
     /// How many routes there are.
     #[must_use]
     pub fn route_count(&self) -> usize {

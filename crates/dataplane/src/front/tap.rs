@@ -83,16 +83,14 @@ impl Tap {
         self.io
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        self.io.get_ref()
-    }
-
     /// What hyper is about to write, if it is an answer of its own: the code that it stands for.
     fn own_answer(&self, bytes: &[u8]) -> Option<Code> {
         if self.wire.owed.get() || bytes.len() > LONGEST_OWN || !bytes.ends_with(b"\r\n\r\n") {
             return None;
         }
-        let status = bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?;
+        let status = bytes
+            .strip_prefix(b"HTTP/1.1 ")
+            .or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?;
         let line = self.wire.line.get();
         match status.get(..3)? {
             b"400" => Some(Code::BadRequest),

@@ -132,7 +132,9 @@ fn counters<'a>(
 ) -> fmt::Result {
     let mut family = open(out, name)?;
     for (labels, count) in all {
-        with(&mut family, name, &labels, |encoder| ConstCounter::new(count).encode(encoder))?;
+        with(&mut family, name, &labels, |encoder| {
+            ConstCounter::new(count).encode(encoder)
+        })?;
     }
     Ok(())
 }
@@ -144,7 +146,9 @@ fn gauges<'a>(
 ) -> fmt::Result {
     let mut family = open(out, name)?;
     for (labels, level) in all {
-        with(&mut family, name, &labels, |encoder| ConstGauge::new(level).encode(encoder))?;
+        with(&mut family, name, &labels, |encoder| {
+            ConstGauge::new(level).encode(encoder)
+        })?;
     }
     Ok(())
 }

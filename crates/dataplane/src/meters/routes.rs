@@ -231,10 +231,7 @@ mod tests {
         let mut sums = BTreeMap::new();
         cells.add_to(&mut sums);
         let counts: Vec<_> = sums.iter().map(|(labels, sum)| (*labels, sum.count())).collect();
-        assert_eq!(
-            counts,
-            [(("GET", 200), 2), (("GET", 404), 1), (("_OTHER", 200), 1)]
-        );
+        assert_eq!(counts, [(("GET", 200), 2), (("GET", 404), 1), (("_OTHER", 200), 1)]);
     }
 
     #[test]
@@ -246,7 +243,10 @@ mod tests {
         let mut sums = BTreeMap::new();
         cells.add_to(&mut sums);
         assert_eq!(sums.len(), PAIRS);
-        assert_eq!(sums[&("_OTHER", super::super::OTHER_STATUS)].count(), 200 - PAIRS as u64 + 1);
+        assert_eq!(
+            sums[&("_OTHER", super::super::OTHER_STATUS)].count(),
+            200 - PAIRS as u64 + 1
+        );
     }
 
     #[test]

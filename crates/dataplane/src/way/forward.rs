@@ -1,12 +1,17 @@
 //! To a target and back.
 
+use super::asked::Asked;
 use crate::exchange::Exchange;
 use crate::incoming::Limited;
 use crate::own_answer::Refusal;
-use http::{Request, Response};
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
 use http_body::Body as _;
 use sluice_http_semantics::hop::remove_response_hop_by_hop;
+use sluice_http_semantics::path::Path;
 use sluice_http_semantics::problem::Code;
+use sluice_policy::Answer;
+use sluice_policy::rewrite::Rewritten;
 use sluice_snapshot::Route;
 use sluice_upstream::{Body, BodyError, Incoming, SendError, SendErrorKind, Spec, Which};
 use std::rc::Rc;
@@ -25,6 +30,47 @@ pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Res
     let wire = Rc::clone(&exchange.client.wire);
     let idle = exchange.worker.edge().body_idle;
     Ok(Body::boxed(Limited::new(body, wire, route.max_body, idle)))
+}
+
+/// Where a request goes, if not where it was sent.
+pub(super) struct Target {
+    pub(super) uri: Uri,
+    /// Nothing is left of the path.
+    pub(super) bare: bool,
+}
+
+/// What the route makes of the request's target; none where it stays as it is.
+pub(super) fn target(route: &Route, path: &Path<'_>, asked: &Asked<'_>) -> Result<Option<Target>, Refusal> {
+    if path.was_normal() && route.rewrite.is_none() && route.request_query.is_none() {
+        return Ok(None);
+    }
+    let bad = |why: &dyn ToString| Refusal::new(Code::BadRequest, why.to_string());
+    let mut target = match &route.rewrite {
+        Some(rewrite) => rewrite.apply(path, asked.query, asked).map_err(|why| bad(&why))?,
+        None => Rewritten {
+            path: path.as_str().into(),
+            query: asked.query.map(Into::into),
+            bare: false,
+        },
+    };
+    if let Some(transform) = &route.request_query {
+        target.query = transform.apply(target.query, asked);
+    }
+    let text = match target.query {
+        Some(query) => format!("{}?{query}", target.path),
+        None => target.path.into_owned(),
+    };
+    let uri = PathAndQuery::try_from(text).map_err(|why| bad(&why))?.into();
+    Ok(Some(Target { uri, bare: target.bare }))
+}
+
+/// An answer that the document holds.
+pub(super) fn composed(exchange: &mut Exchange, answer: Answer) -> Response<Body> {
+    exchange.composed(answer.status.as_u16());
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
 }
 
 /// Sends the request, which is ready for its target, and makes the answer ready for the client.
@@ -59,9 +105,10 @@ fn refused(error: SendError) -> Refusal {
             Code::UpstreamProtocol,
             "what the target sent is no answer that can be passed on",
         ),
-        SendErrorKind::Timeout(Which::Total) => {
-            Refusal::new(Code::Deadline, "the time for the whole exchange was over before an answer came")
-        }
+        SendErrorKind::Timeout(Which::Total) => Refusal::new(
+            Code::Deadline,
+            "the time for the whole exchange was over before an answer came",
+        ),
         SendErrorKind::Timeout(which) => Refusal::new(
             Code::UpstreamTimeout,
             match which {

@@ -7,6 +7,7 @@
 //!      └◀── response: hop's fields off, ours on ◀── target's answer ◀── forward, or the route's own
 //! ```
 
+mod asked;
 mod forward;
 mod target;
 
@@ -15,6 +16,7 @@ use crate::front::Client;
 use crate::outgoing::Outgoing;
 use crate::own_answer::Refusal;
 use crate::worker::{Held, Worker};
+use asked::{Asked, Kept};
 use futures_util::FutureExt;
 use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
@@ -23,11 +25,12 @@ use sluice_http_semantics::forwarded::Inbound;
 use sluice_http_semantics::hop::remove_request_hop_by_hop;
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::request_id::X_REQUEST_ID;
-use sluice_snapshot::{Action, Answer, Gateway, Lookup};
-use sluice_upstream::{Body, Incoming};
+use sluice_snapshot::{Action, Answer, Gateway, Lookup, Route};
+use sluice_upstream::{Body, Incoming, Spec};
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SLUICE_VERSION: HeaderName = HeaderName::from_static("sluice-version");
@@ -104,10 +107,60 @@ async fn serve(
 ) -> Result<Response<Body>, Refusal> {
     target::check(&head, exchange.worker.edge())?;
     target::to_origin_form(&mut head)?;
-    let (worker, client) = (Rc::clone(&exchange.worker), Rc::clone(&exchange.client));
-    let host = target::host(&head)?;
+    let Chosen { route, inbound, what } = choose(exchange, exposed, held, &head)?;
+    let (upstream, target, kept) = match what {
+        What::Forward { upstream, target, kept } => (upstream, target, kept),
+        What::Answer(answer) => return Ok(forward::composed(exchange, answer)),
+    };
+    let body = forward::limited(exchange, route, body)?;
+    if let Some(target) = target {
+        exchange.attempts.bare_path = target.bare;
+        head.uri = target.uri;
+    }
+    remove_request_hop_by_hop(&mut head.headers);
+    head.headers.remove(EXPECT);
+    inbound.write(&mut head.headers, &exchange.client.forwarded, &exchange.id);
+    // Nothing of it is needed while the target works.
+    drop(inbound);
+    if let Some(transform) = &route.request_headers {
+        transform.apply(&mut head.headers, &kept);
+    }
+    let mut response = forward::forward(exchange, route, upstream, Request::from_parts(head, body)).await?;
+    if let Some(transform) = &route.response_headers {
+        transform.apply(response.headers_mut(), &kept);
+    }
+    Ok(response)
+}
+
+/// A route, and what it makes of the request.
+struct Chosen<'s> {
+    route: &'s Arc<Route>,
+    inbound: Inbound,
+    what: What<'s>,
+}
+
+enum What<'s> {
+    Forward {
+        upstream: &'s Arc<Spec>,
+        /// None where the target of the request stays as it is.
+        target: Option<forward::Target>,
+        kept: Kept,
+    },
+    Answer(sluice_policy::Answer),
+}
+
+/// For whom the request is, who asks, and which route takes it: all that looks at the request as
+/// it came.
+fn choose<'s>(
+    exchange: &mut Exchange,
+    exposed: &mut Exposed,
+    held: &'s Held,
+    head: &Parts,
+) -> Result<Chosen<'s>, Refusal> {
+    let client = &exchange.client;
+    let host = target::host(head)?;
     let path = target::path(&head.uri)?;
-    let listener = &worker.crew.settings.listeners[client.place].name;
+    let listener = &exchange.worker.crew.settings.listeners[client.place].name;
     let Some(gateway) = held.snapshot.gateway(listener, &host) else {
         return Err(Refusal::new(Code::NoRoute, "no gateway has this host on this listener"));
     };
@@ -124,9 +177,14 @@ async fn serve(
         query: head.uri.query(),
         client: inbound.client,
     };
-    let route = match gateway.route(&lookup) {
-        Answer::Route { route, .. } => route,
-        Answer::NoRoute => return Err(Refusal::new(Code::NoRoute, "no route of the gateway takes this request")),
+    let (route, params) = match gateway.route(&lookup) {
+        Answer::Route { route, params } => (route, params),
+        Answer::NoRoute => {
+            return Err(Refusal::new(
+                Code::NoRoute,
+                "no route of the gateway takes this request",
+            ));
+        }
         Answer::MethodNotAllowed { allow } => return Err(Refusal::method(allow.to_string())),
         Answer::EncodedSlash { route } => {
             exchange.matched(route);
@@ -137,20 +195,29 @@ async fn serve(
         }
     };
     exchange.matched(route);
-    worker.fault_points.requested(route);
-    let body = forward::limited(exchange, route, body)?;
-    let target = (!path.was_normal()).then(|| target::join(path.as_str(), head.uri.query()));
-    if let Some(target) = target {
-        head.uri = target?;
-    }
-    remove_request_hop_by_hop(&mut head.headers);
-    head.headers.remove(EXPECT);
-    inbound.write(&mut head.headers, &client.forwarded, &exchange.id);
-    match &route.action {
-        Action::Forward { upstream } => {
-            forward::forward(exchange, route, upstream, Request::from_parts(head, body)).await
-        }
-    }
+    exchange.worker.fault_points.requested(route);
+    let asked = Asked {
+        params,
+        path: path.as_str(),
+        query: head.uri.query(),
+        method: &head.method,
+        host: &host,
+        scheme: inbound.scheme,
+        headers: &head.headers,
+        id: &exchange.id,
+        client: inbound.client,
+    };
+    let what = match &route.action {
+        Action::Forward { upstream } => What::Forward {
+            upstream,
+            target: forward::target(route, &path, &asked)?,
+            kept: Kept::for_route(route, &asked),
+        },
+        Action::Respond(respond) => What::Answer(respond.answer(&head.method, &asked)),
+        Action::Redirect(redirect) => What::Answer(redirect.answer(&asked)),
+    };
+    drop(asked);
+    Ok(Chosen { route, inbound, what })
 }
 
 // === impl Exposed ===

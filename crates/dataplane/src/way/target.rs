@@ -15,10 +15,7 @@ use std::borrow::Cow;
 /// Refuses what no route can take, however it is declared.
 pub(super) fn check(head: &Parts, edge: &Edge) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
-        return Err(Refusal::new(
-            Code::ConnectNotSupported,
-            "this gateway opens no tunnels",
-        ));
+        return Err(Refusal::new(Code::ConnectNotSupported, "this gateway opens no tunnels"));
     }
     if length(&head.uri) > edge.max_uri {
         return Err(Refusal::new(
@@ -76,15 +73,6 @@ pub(super) fn host(head: &Parts) -> Result<Cow<'_, str>, Refusal> {
 /// The one path that decides the match and that the target sees.
 pub(super) fn path(uri: &Uri) -> Result<Path<'_>, Refusal> {
     Path::normalize(uri.path()).map_err(bad)
-}
-
-/// Path and query as a target.
-pub(super) fn join(path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
-    let text = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    Ok(PathAndQuery::try_from(text).map_err(bad)?.into())
 }
 
 fn length(uri: &Uri) -> usize {
@@ -148,12 +136,17 @@ mod tests {
             ..Edge::default()
         };
         check(&head("GET", "/a?b", None), &edge).unwrap();
-        assert_eq!(check(&head("GET", "/a?bc", None), &edge).unwrap_err().code(), Code::UriTooLong);
+        assert_eq!(
+            check(&head("GET", "/a?bc", None), &edge).unwrap_err().code(),
+            Code::UriTooLong
+        );
     }
 
     #[test]
     fn connect_is_not_supported() {
-        let code = check(&head("CONNECT", "a.example:443", None), &Edge::default()).unwrap_err().code();
+        let code = check(&head("CONNECT", "a.example:443", None), &Edge::default())
+            .unwrap_err()
+            .code();
         assert_eq!(code, Code::ConnectNotSupported);
     }
 

@@ -102,7 +102,10 @@ fn of_one_connection(error: &io::Error) -> bool {
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, place: usize) {
     let crew = &worker.crew;
     let ip = peer.ip().to_canonical();
-    let counted = crew.addresses.as_ref().filter(|_| !ip.is_loopback() && !worker.trusts(ip));
+    let counted = crew
+        .addresses
+        .as_ref()
+        .filter(|_| !ip.is_loopback() && !worker.trusts(ip));
     let permit = match crew.gates[place].admit(counted.map(|addresses| (addresses, ip))) {
         Ok(permit) => permit,
         Err(refused) => {

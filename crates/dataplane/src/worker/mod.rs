@@ -127,7 +127,10 @@ impl Worker {
 
     /// Whether any gateway trusts this address as a proxy.
     fn trusts(&self, ip: std::net::IpAddr) -> bool {
-        self.held().snapshot.gateways().any(|gateway| gateway.trusted.iter().any(|net| net.contains(&ip)))
+        self.held()
+            .snapshot
+            .gateways()
+            .any(|gateway| gateway.trusted.iter().any(|net| net.contains(&ip)))
     }
 
     #[cold]

@@ -158,13 +158,10 @@ impl Conn {
     }
 
     async fn fill(&mut self) -> Option<()> {
-        let mut chunk = [0; 65536];
-        match self.stream.read(&mut chunk).await {
+        self.buffer.reserve(65536);
+        match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) | Err(_) => None,
-            Ok(n) => {
-                self.buffer.extend_from_slice(&chunk[..n]);
-                Some(())
-            }
+            Ok(_) => Some(()),
         }
     }
 

@@ -39,7 +39,12 @@ impl Answer {
 
     /// The code of a problem document, which is checked to be one.
     pub fn code(&self) -> String {
-        assert_eq!(self.field("content-type"), Some("application/problem+json"), "{}", self.head);
+        assert_eq!(
+            self.field("content-type"),
+            Some("application/problem+json"),
+            "{}",
+            self.head
+        );
         let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         assert_eq!(problem["status"], self.status);
         assert_eq!(problem["node"], "n1");
@@ -67,7 +72,8 @@ impl Client {
 
     /// A request without a body, and its answer.
     pub async fn get(&mut self, path: &str) -> Answer {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n")).await
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"))
+            .await
     }
 
     pub async fn ask(&mut self, request: &str) -> Answer {
@@ -164,16 +170,13 @@ impl Client {
     }
 
     async fn fill(&mut self) -> Result<(), Cut> {
-        let mut chunk = [0; 65536];
-        match self.stream.read(&mut chunk).await {
+        self.buffer.reserve(65536);
+        match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) => Err(Cut {
                 bytes: std::mem::take(&mut self.buffer),
                 reset: false,
             }),
-            Ok(n) => {
-                self.buffer.extend_from_slice(&chunk[..n]);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(_) => Err(Cut {
                 bytes: std::mem::take(&mut self.buffer),
                 reset: true,

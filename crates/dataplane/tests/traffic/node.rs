@@ -36,8 +36,17 @@ pub fn listener(name: &str) -> Listener {
     }
 }
 
-fn compile(old: &BTreeMap<PartKey, String>, new: &BTreeMap<PartKey, String>, prev: &Snapshot, version: u64) -> Snapshot {
-    let gone = old.keys().filter(|key| !new.contains_key(key)).cloned().map(Change::Delete);
+fn compile(
+    old: &BTreeMap<PartKey, String>,
+    new: &BTreeMap<PartKey, String>,
+    prev: &Snapshot,
+    version: u64,
+) -> Snapshot {
+    let gone = old
+        .keys()
+        .filter(|key| !new.contains_key(key))
+        .cloned()
+        .map(Change::Delete);
     let put = new
         .iter()
         .filter(|(key, text)| old.get(key) != Some(text))
@@ -110,9 +119,9 @@ impl Node {
     /// The value of a metric with these labels, as the page writes it; 0 where it is not there.
     pub fn metric(&self, name: &str) -> f64 {
         let page = self.metrics.encode(false);
-        let line = page.lines().find(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
-        });
+        let line = page
+            .lines()
+            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         line.map_or(0.0, |line| line[name.len()..].trim().parse().unwrap())
     }
 }
@@ -138,7 +147,9 @@ pub fn run(test: impl Future<Output = ()>) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs");
+        tokio::time::timeout(Duration::from_secs(60), test)
+            .await
+            .expect("the test hangs");
     });
     runtime.shutdown_background();
 }

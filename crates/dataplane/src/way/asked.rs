@@ -1,0 +1,119 @@
+//! The values of a request that expressions name.
+
+use http::{HeaderMap, Method};
+use sluice_expression::{Field, Inputs};
+use sluice_http_semantics::forwarded::Scheme;
+use sluice_http_semantics::query;
+use sluice_http_semantics::request_id::RequestId;
+use sluice_snapshot::{Params, Route};
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// A request as it came, while it is still as it came.
+pub(super) struct Asked<'a> {
+    pub(super) params: Params<'a, 'a>,
+    /// Normalised.
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) method: &'a Method,
+    pub(super) host: &'a str,
+    pub(super) scheme: Scheme,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) id: &'a RequestId,
+    pub(super) client: IpAddr,
+}
+
+/// What is kept of a request for the time when it is no longer as it came. Most routes need nothing
+/// of it, and then nothing is copied.
+pub(super) enum Kept {
+    Nothing,
+    All(Box<Copied>),
+}
+
+pub(super) struct Copied {
+    params: Vec<(Box<str>, Box<str>)>,
+    path: Box<str>,
+    query: Option<Box<str>>,
+    method: Method,
+    host: Box<str>,
+    scheme: Scheme,
+    headers: HeaderMap,
+    id: RequestId,
+    client: IpAddr,
+}
+
+// === impl Asked ===
+
+impl Inputs for Asked<'_> {
+    fn field(&self, field: &Field) -> Option<Cow<'_, str>> {
+        let text = match field {
+            Field::Param(name) => self.params.get(name)?,
+            Field::RequestPath => self.path,
+            Field::RequestMethod => self.method.as_str(),
+            Field::RequestHost => self.host,
+            Field::RequestScheme => self.scheme.as_str(),
+            Field::RequestQueryString => self.query?,
+            Field::RequestQuery(name) => return query::first(self.query?, name),
+            Field::RequestHeader(name) => {
+                return self
+                    .headers
+                    .get(&**name)
+                    .map(|value| String::from_utf8_lossy(value.as_bytes()));
+            }
+            Field::RequestId => self.id.as_str(),
+            Field::ClientIp => return Some(Cow::Owned(self.client.to_string())),
+        };
+        Some(Cow::Borrowed(text))
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// What the header changes of `route` will ask for.
+    pub(super) fn for_route(route: &Route, asked: &Asked<'_>) -> Self {
+        let mut changes = [&route.request_headers, &route.response_headers].into_iter().flatten();
+        if changes.all(|change| change.is_fixed()) {
+            return Self::Nothing;
+        }
+        Self::All(Box::new(Copied {
+            params: asked
+                .params
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            path: asked.path.into(),
+            query: asked.query.map(Into::into),
+            method: asked.method.clone(),
+            host: asked.host.into(),
+            scheme: asked.scheme,
+            headers: asked.headers.clone(),
+            id: asked.id.clone(),
+            client: asked.client,
+        }))
+    }
+}
+
+impl Inputs for Kept {
+    fn field(&self, field: &Field) -> Option<Cow<'_, str>> {
+        let Self::All(copied) = self else { return None };
+        let text = match field {
+            Field::Param(name) => &*copied.params.iter().find(|(known, _)| known == name)?.1,
+            Field::RequestPath => &copied.path,
+            Field::RequestMethod => copied.method.as_str(),
+            Field::RequestHost => &copied.host,
+            Field::RequestScheme => copied.scheme.as_str(),
+            Field::RequestQueryString => copied.query.as_deref()?,
+            Field::RequestQuery(name) => return query::first(copied.query.as_deref()?, name),
+            Field::RequestHeader(name) => {
+                return copied
+                    .headers
+                    .get(&**name)
+                    .map(|value| String::from_utf8_lossy(value.as_bytes()));
+            }
+            Field::RequestId => copied.id.as_str(),
+            Field::ClientIp => return Some(Cow::Owned(copied.client.to_string())),
+        };
+        Some(Cow::Borrowed(text))
+    }
+}
