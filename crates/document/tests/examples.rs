@@ -165,3 +165,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_code_and_every_field_stands_in_the_reference() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let page = std::fs::read_to_string(format!("{root}/../../docs/document.md")).unwrap();
+    let mut folders = vec![std::path::PathBuf::from(format!("{root}/src"))];
+    let mut source = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => source.push_str(&std::fs::read_to_string(path).unwrap()),
+            }
+        }
+    }
+    let mut told = 0;
+    for (begin, end) in [("Finding::error(", ","), ("Finding::warning(", ","), ("built(", ")")] {
+        for (at, _) in source.match_indices(begin) {
+            let rest = source[at + begin.len()..].trim_start();
+            let Some(word) = rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) else {
+                continue;
+            };
+            if word.1.trim_start().starts_with(end) {
+                assert!(page.contains(word.0), "`{}` is not in docs/document.md", word.0);
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 100, "{told}");
+}
+
+#[test]
+fn the_document_that_the_reference_begins_with_is_sound() {
+    let page = include_str!("../../../docs/document.md");
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    assert_eq!(parse(text, Format::Yaml, None).unwrap().warnings, []);
+}
