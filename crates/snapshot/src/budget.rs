@@ -1,6 +1,7 @@
 //! How much a compilation may take.
 
 use crate::error::OverBudget;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// What a compilation may take before it is given up; nothing of it is kept then.
@@ -18,6 +19,8 @@ pub struct CompileBudget {
 pub(crate) struct Budget {
     limits: CompileBudget,
     began: Instant,
+    /// What the snapshot weighs as far as it is made.
+    weight: Cell<usize>,
 }
 
 // === impl CompileBudget ===
@@ -35,10 +38,12 @@ impl Default for CompileBudget {
 // === impl Budget ===
 
 impl Budget {
-    pub(crate) fn start(limits: &CompileBudget) -> Self {
+    /// With what the snapshot before weighs.
+    pub(crate) fn start(limits: &CompileBudget, weight: usize) -> Self {
         Self {
             limits: *limits,
             began: Instant::now(),
+            weight: Cell::new(weight),
         }
     }
 
@@ -50,14 +55,30 @@ impl Budget {
         }
     }
 
-    pub(crate) fn holds(&self, bytes: usize) -> Result<(), OverBudget> {
-        if bytes <= self.limits.max_bytes {
+    /// Whether so much more would do.
+    pub(crate) fn room_for(&self, bytes: usize) -> Result<(), OverBudget> {
+        let needed = self.weight.get().saturating_add(bytes);
+        if needed <= self.limits.max_bytes {
             Ok(())
         } else {
             Err(OverBudget::Bytes {
-                needed: bytes,
+                needed,
                 limit: self.limits.max_bytes,
             })
         }
+    }
+
+    pub(crate) fn grow(&self, bytes: usize) -> Result<(), OverBudget> {
+        self.room_for(bytes)?;
+        self.weight.set(self.weight.get() + bytes);
+        Ok(())
+    }
+
+    pub(crate) fn shrink(&self, bytes: usize) {
+        self.weight.set(self.weight.get() - bytes);
+    }
+
+    pub(crate) fn weight(&self) -> usize {
+        self.weight.get()
     }
 }

@@ -81,7 +81,8 @@ impl PartialEq for Conditions {
 // === impl Test ===
 
 impl Test {
-    fn memory(&self) -> usize {
+    /// Bytes, about.
+    pub(crate) fn memory(&self) -> usize {
         let text = match &self.compare {
             Compare::Exact(text) | Compare::Prefix(text) => text.len(),
             Compare::Regex { text, matcher } => text.len() + matcher.memory(),

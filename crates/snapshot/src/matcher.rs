@@ -24,7 +24,7 @@ const SCRATCH: usize = 1 << 20;
 /// How many scratch spaces a thread keeps before it looks for those of expressions that are gone.
 const KEPT: usize = 64;
 /// How many it keeps at all.
-const MOST_KEPT: usize = 1024;
+const MOST_KEPT: usize = 512;
 
 /// Several expressions, searched in one pass.
 #[derive(Debug)]

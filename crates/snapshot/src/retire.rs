@@ -16,6 +16,8 @@ pub(crate) struct Retire {
 pub(crate) struct Yard {
     queue: Mutex<Queue>,
     arrived: Condvar,
+    /// Held by whoever frees, so that another who comes to help knows afterwards that all is freed.
+    freeing: Mutex<()>,
     alive: AtomicUsize,
 }
 
@@ -52,33 +54,38 @@ impl Yard {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Frees what waits, on the caller's thread: whoever makes new snapshots faster than one thread frees them helps.
+    /// Returns when all is freed that was handed over before, and does its share: whoever makes new snapshots faster
+    /// than one thread frees them is held up here.
     pub(crate) fn help(&self) {
-        let waiting = std::mem::take(&mut self.lock().bodies);
-        self.free_all(waiting);
+        self.free_waiting();
     }
 
     fn run(&self) {
         loop {
-            let waiting = {
-                let mut queue = self.lock();
-                while queue.bodies.is_empty() && !queue.closed {
-                    queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                }
-                if queue.bodies.is_empty() {
-                    return;
-                }
-                std::mem::take(&mut queue.bodies)
-            };
-            self.free_all(waiting);
+            let mut queue = self.lock();
+            while queue.bodies.is_empty() && !queue.closed {
+                queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            let over = queue.bodies.is_empty();
+            drop(queue);
+            if over {
+                return;
+            }
+            self.free_waiting();
         }
     }
 
-    fn free_all(&self, bodies: Vec<Arc<Body>>) {
-        for body in bodies {
-            drop(body);
-            self.alive.fetch_sub(1, Ordering::Relaxed);
+    fn free_waiting(&self) {
+        let _one = self.freeing.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = std::mem::take(&mut self.lock().bodies);
+        for body in waiting {
+            self.free(body);
         }
+    }
+
+    fn free(&self, body: Arc<Body>) {
+        drop(body);
+        self.alive.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -102,7 +109,7 @@ impl Retire {
         let mut queue = self.yard.lock();
         if queue.closed {
             drop(queue);
-            self.yard.free_all(vec![body]);
+            self.yard.free(body);
             return;
         }
         queue.bodies.push(body);

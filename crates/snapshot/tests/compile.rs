@@ -461,6 +461,42 @@ fn time_and_memory_are_bounded() {
 }
 
 #[test]
+fn expressions_are_counted_while_they_are_made() {
+    let conditions = (0..40).map(|i| (format!("x{i}"), format!("{i}[a-f]{{400}}[0-9]{{400}}")));
+    let regex = |text| declared::FieldMatch {
+        compare: declared::Compare::Regex(text),
+        not: false,
+    };
+    let by_fields = changed_route("user", |route| {
+        route.matches.query = conditions.map(|(name, text)| (name, regex(text))).collect();
+    });
+    let by_paths = changed_route("user", |route| {
+        route.paths = (0..40)
+            .map(|i| format!("regex:^/{i}[a-f]{{400}}[0-9]{{400}}$"))
+            .collect();
+    });
+    let first = compile(SHOP);
+    for change in [by_fields, by_paths] {
+        let within = |max_bytes| {
+            let budget = CompileBudget {
+                max_bytes,
+                ..CompileBudget::default()
+            };
+            compile_changes(vec![change.clone()], &first, 2, [0; 16], &context(), &budget)
+        };
+        let error = within(400_000).unwrap_err();
+        let CompileError::OverBudget {
+            what: OverBudget::Bytes { needed, .. },
+        } = error
+        else {
+            panic!("{error}")
+        };
+        assert!(needed < 4_000_000, "given up early: {needed}");
+        within(1 << 30).unwrap();
+    }
+}
+
+#[test]
 fn what_a_snapshot_weighs_is_given_back_when_its_parts_go() {
     let yaml = SHOP.replace("path: /orders/**", "paths: [/orders/**, 'regex:^/o[0-9]+/']");
     let mut snapshot = compile(&yaml);

@@ -11,13 +11,15 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use regex_automata::meta::Regex;
 use sluice_document::declared::{
     Action, Compare, Document, FieldMatch, Gateway, Match, MessageChanges, Route, Target, Upstream,
 };
 use sluice_document::split;
 use sluice_snapshot::Snapshot;
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use support::{Parts, Request, changes, compile_onto};
 
 /// What can be compared: smaller first.
@@ -101,8 +103,7 @@ fn answer(gateway: &Gateway, request: &Request) -> String {
 /// How a pattern takes a path: the kind of each segment, and the parameters.
 fn take(pattern: &str, path: &str) -> Option<(Vec<u8>, String)> {
     if let Some(expression) = pattern.strip_prefix("regex:") {
-        let regex = regex_automata::meta::Regex::new(expression).unwrap();
-        return regex.is_match(path).then(|| (vec![9], String::new()));
+        return expression_matches(expression, path).then(|| (vec![9], String::new()));
     }
     let pattern: Vec<&str> = pattern[1..].split('/').collect();
     let path: Vec<&str> = path[1..].split('/').collect();
@@ -124,6 +125,18 @@ fn take(pattern: &str, path: &str) -> Option<(Vec<u8>, String)> {
         }
     }
     (pattern.len() == path.len()).then_some((kinds, params))
+}
+
+fn expression_matches(text: &str, on: &str) -> bool {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<String, Regex>> = RefCell::default();
+    }
+    KNOWN.with_borrow_mut(|known| {
+        let regex = known
+            .entry(text.to_owned())
+            .or_insert_with(|| Regex::new(text).unwrap());
+        regex.is_match(on)
+    })
 }
 
 fn host_holds(pattern: &str, host: &str) -> bool {
@@ -159,10 +172,7 @@ fn is_right(test: &FieldMatch, values: &[&str]) -> bool {
         != match &test.compare {
             Compare::Exact(text) => values.contains(&text.as_str()),
             Compare::Prefix(text) => values.iter().any(|value| value.starts_with(text)),
-            Compare::Regex(text) => {
-                let regex = regex_automata::meta::Regex::new(text).unwrap();
-                values.iter().any(|value| regex.is_match(value))
-            }
+            Compare::Regex(text) => values.iter().any(|value| expression_matches(text, value)),
             Compare::Present(there) => values.is_empty() != *there,
         }
 }

@@ -4,9 +4,12 @@
 //! then all that comes is put in, so that routes may trade places in one change. Nothing is trusted: what a check of the
 //! document finds is found here too, as a fault of its part.
 
+mod changes;
 mod gateway;
 mod route;
 mod upstream;
+
+pub use changes::Change;
 
 use crate::budget::{Budget, CompileBudget};
 use crate::error::{CompileError, Fault, OverBudget};
@@ -14,8 +17,10 @@ use crate::gateway::Gateway;
 use crate::route::Route;
 use crate::router::{BuildError, Stale as StaleSets};
 use crate::snapshot::{Body, Snapshot, Stale};
+use changes::Sorted;
+use route::RouteError;
+use sluice_document::PartKey;
 use sluice_document::declared::{self, UnreadyAfter};
-use sluice_document::{Part, PartKey};
 use sluice_upstream::Spec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,17 +30,6 @@ use std::sync::Arc;
 pub struct NodeContext {
     /// The names of its listeners.
     pub listeners: Vec<String>,
-}
-
-/// A part that is other than before.
-// Handled one at a time and taken apart at once: a box would cost more than the room it saves.
-#[allow(clippy::large_enum_variant)]
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// It is new, or has this content now.
-    Put(PartKey, Part),
-    /// It is gone. Deleting what is not there changes nothing.
-    Delete(PartKey),
 }
 
 /// Compiles `changes` onto `prev`. What they do not touch is shared by both; a change of one route among ten thousand
@@ -54,8 +48,8 @@ pub fn compile_changes(
     context: &NodeContext,
     budget: &CompileBudget,
 ) -> Result<Snapshot, CompileError> {
-    let budget = Budget::start(budget);
     let mut body = Body::clone(&prev.body);
+    let budget = Budget::start(budget, body.weight);
     body.version = version;
     body.digest = digest;
     let mut compiler = Compiler {
@@ -77,52 +71,6 @@ struct Compiler<'c> {
     faults: Vec<Fault>,
     /// What this node lacks.
     missing: Vec<Fault>,
-}
-
-/// Changes by kind; `None` deletes.
-#[derive(Default)]
-struct Sorted {
-    upstreams: BTreeMap<String, Option<declared::Upstream>>,
-    gateways: BTreeMap<String, Option<declared::Gateway>>,
-    routes: BTreeMap<String, BTreeMap<String, Option<declared::Route>>>,
-    cluster: Option<Option<declared::Cluster>>,
-}
-
-// === impl Sorted ===
-
-impl Sorted {
-    fn of(changes: Vec<Change>, faults: &mut Vec<Fault>) -> Self {
-        let mut sorted = Self::default();
-        for change in changes {
-            match change {
-                Change::Put(PartKey::Upstream(name), Part::Upstream(part)) => {
-                    sorted.upstreams.insert(name, Some(part));
-                }
-                Change::Put(PartKey::Gateway(name), Part::Gateway(part)) => {
-                    sorted.gateways.insert(name, Some(part));
-                }
-                Change::Put(PartKey::Route { gateway, id }, Part::Route(part)) if part.id == id => {
-                    sorted.routes.entry(gateway).or_default().insert(id, Some(part));
-                }
-                Change::Put(PartKey::Cluster, Part::Cluster(part)) => sorted.cluster = Some(Some(part)),
-                Change::Put(part, _) => faults.push(Fault {
-                    part,
-                    why: "its content is that of another part".to_owned(),
-                }),
-                Change::Delete(PartKey::Upstream(name)) => {
-                    sorted.upstreams.insert(name, None);
-                }
-                Change::Delete(PartKey::Gateway(name)) => {
-                    sorted.gateways.insert(name, None);
-                }
-                Change::Delete(PartKey::Route { gateway, id }) => {
-                    sorted.routes.entry(gateway).or_default().insert(id, None);
-                }
-                Change::Delete(PartKey::Cluster) => sorted.cluster = Some(None),
-            }
-        }
-        sorted
-    }
 }
 
 // === impl Compiler ===
@@ -175,8 +123,8 @@ impl Compiler<'_> {
             if old.map(|old| old.digest) == new.as_ref().map(|new| new.digest) {
                 continue;
             }
-            self.body.weight -= old.map_or(0, |old| upstream::weight(old));
-            self.body.weight += new.as_ref().map_or(0, upstream::weight);
+            self.budget.shrink(old.map_or(0, |old| upstream::weight(old)));
+            self.budget.grow(new.as_ref().map_or(0, upstream::weight))?;
             let name: Arc<str> = name.into();
             match new {
                 Some(new) => drop(all.insert(Arc::clone(&name), Arc::new(new))),
@@ -208,7 +156,7 @@ impl Compiler<'_> {
             let before = self.body.names.get(name.as_str()).copied();
             let old = before.and_then(|slot| self.body.gateways[slot].as_deref());
             match gateway::gateway(&name, &declared, old) {
-                Ok(new) => self.put_gateway(before, new),
+                Ok(new) => self.put_gateway(before, new)?,
                 Err(why) => self.fault(PartKey::Gateway(name), why),
             }
         }
@@ -229,7 +177,7 @@ impl Compiler<'_> {
         self.body.listeners.retain(|(_, hosts)| !hosts.is_empty());
     }
 
-    fn put_gateway(&mut self, before: Option<usize>, new: Gateway) {
+    fn put_gateway(&mut self, before: Option<usize>, new: Gateway) -> Result<(), OverBudget> {
         let part = || PartKey::Gateway(new.name.to_string());
         for listener in new.listen.iter() {
             if !self.context.listeners.iter().any(|known| **known == **listener) {
@@ -266,10 +214,11 @@ impl Compiler<'_> {
                 }
             }
         }
-        self.body.weight -= gateways[slot].as_ref().map_or(0, |old| old.weight);
-        self.body.weight += new.weight;
+        self.budget.shrink(gateways[slot].as_ref().map_or(0, |old| old.weight));
+        self.budget.grow(new.weight)?;
         self.body.names.insert(Arc::clone(&new.name), slot);
         gateways[slot] = Some(Arc::new(new));
+        Ok(())
     }
 
     fn routes(
@@ -305,7 +254,7 @@ impl Compiler<'_> {
             for id in changes.keys() {
                 if let Some(route) = gateway.routes.remove(id.as_str()) {
                     gateway.router.remove(&route, stale);
-                    self.body.weight -= route.weight;
+                    self.budget.shrink(route.weight);
                     old.insert(Arc::clone(&route.id), route);
                 }
             }
@@ -318,6 +267,7 @@ impl Compiler<'_> {
                     gateway: &name,
                     hosts: &hosts,
                     upstream: &upstream,
+                    budget: &self.budget,
                     label: label.unwrap_or_else(|| self.body.labels.give()),
                 };
                 let part = PartKey::Route {
@@ -333,7 +283,8 @@ impl Compiler<'_> {
                 }
                 match route::route(around, &declared) {
                     Ok(route) => self.put_route(part, &mut gateway, route, stale)?,
-                    Err(why) => self.fault(part, why),
+                    Err(RouteError::Faults(why)) => self.fault(part, why),
+                    Err(RouteError::OverBudget(what)) => return Err(what),
                 }
             }
             Arc::make_mut(&mut self.body.gateways)[slot] = Some(Arc::new(gateway));
@@ -349,8 +300,7 @@ impl Compiler<'_> {
         stale: &mut StaleSets,
     ) -> Result<(), OverBudget> {
         let route = Arc::new(route);
-        self.body.weight += route.weight;
-        self.budget.holds(self.body.weight)?;
+        self.budget.grow(route.weight)?;
         if let Err(other) = gateway.router.insert(&route, stale) {
             let why = format!(
                 "the route {:?} has the same path, methods, hosts, conditions and priority; some requests are for both",
@@ -440,7 +390,7 @@ impl Compiler<'_> {
                 });
             }
             self.body.names.remove(&old.name);
-            self.body.weight -= old.weight + old.router.memory();
+            self.budget.shrink(old.weight + old.router.memory());
         }
     }
 
@@ -464,8 +414,8 @@ impl Compiler<'_> {
                     }))
                 }
             }
-            self.body.weight = self.body.weight + gateway.router.memory() - before;
-            self.budget.holds(self.body.weight)?;
+            self.budget.shrink(before);
+            self.budget.grow(gateway.router.memory())?;
         }
         Ok(())
     }
@@ -479,7 +429,8 @@ impl Compiler<'_> {
         if !self.missing.is_empty() {
             return Err(CompileError::Unserveable(self.missing));
         }
-        self.budget.holds(self.body.weight)?;
+        self.budget.room_for(0)?;
+        self.body.weight = self.budget.weight();
         Ok(Snapshot::of(self.body))
     }
 

@@ -1,7 +1,9 @@
 //! `gateways.NAME.routes.ID`: declared → [`Route`].
 
 use super::upstream::retry;
+use crate::budget::Budget;
 use crate::conditions::{Compare, Conditions, Test};
+use crate::error::OverBudget;
 use crate::hosts::cover;
 use crate::label::Label;
 use crate::matcher::{Matcher, Over, sure_prefix};
@@ -30,16 +32,24 @@ pub(super) struct Around<'c> {
     /// The gateway's.
     pub(super) hosts: &'c [HostPattern],
     pub(super) upstream: &'c dyn Fn(&str) -> Option<Arc<Spec>>,
+    pub(super) budget: &'c Budget,
     /// That of the route of the same name before, or a new one.
     pub(super) label: Label,
 }
 
+/// Why there is no route.
+pub(super) enum RouteError {
+    /// All that is wrong with it.
+    Faults(Vec<String>),
+    OverBudget(OverBudget),
+}
+
 /// # Errors
 ///
-/// All that is wrong with it.
-pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Route, Vec<String>> {
+/// See [`RouteError`].
+pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Route, RouteError> {
     let mut faults = Vec::new();
-    let selector = selector(declared, &mut faults);
+    let selector = selector(declared, around.budget, &mut faults)?;
     faults.extend(outside(&selector, around.hosts));
     faults.extend(retry(declared.retry.as_ref()).err());
     let own_timeouts = OwnTimeouts(declared.timeout.unwrap_or_default());
@@ -81,7 +91,13 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
             selector: Arc::new(selector),
             own_timeouts,
         }),
-        _ => Err(faults),
+        _ => Err(RouteError::Faults(faults)),
+    }
+}
+
+impl From<OverBudget> for RouteError {
+    fn from(what: OverBudget) -> Self {
+        Self::OverBudget(what)
     }
 }
 
@@ -93,7 +109,7 @@ pub(super) fn outside(selector: &Selector, gateways: &[HostPattern]) -> Vec<Stri
         .collect()
 }
 
-fn selector(declared: &declared::Route, faults: &mut Vec<String>) -> Selector {
+fn selector(declared: &declared::Route, budget: &Budget, faults: &mut Vec<String>) -> Result<Selector, OverBudget> {
     let mut places = Vec::with_capacity(declared.paths.len());
     for path in &declared.paths {
         match place(path) {
@@ -125,13 +141,13 @@ fn selector(declared: &declared::Route, faults: &mut Vec<String>) -> Selector {
             faults.push(format!("methods: {method:?} is no method"));
         }
     }
-    Selector {
+    Ok(Selector {
         places: places.into(),
         hosts: hosts.into(),
         methods: Methods::new(declared.methods.iter().map(String::as_str)),
-        conditions: conditions(&declared.matches, faults),
+        conditions: conditions(&declared.matches, budget, faults)?,
         priority: declared.priority.unwrap_or(0),
-    }
+    })
 }
 
 fn policies(declared: &declared::Route, faults: &mut Vec<String>) -> Policies {
@@ -180,17 +196,28 @@ fn same(a: &Place, b: &Place) -> bool {
     }
 }
 
-fn conditions(declared: &declared::Match, faults: &mut Vec<String>) -> Conditions {
+fn conditions(declared: &declared::Match, budget: &Budget, faults: &mut Vec<String>) -> Result<Conditions, OverBudget> {
     let (mut headers, mut query) = (Vec::new(), Vec::new());
+    // Expressions are what grows: they are counted as they are made, and not when the route is done.
+    let mut memory = 0;
+    let mut made = |test: &Result<Test, String>| {
+        memory += test.as_ref().map_or(0, Test::memory);
+        budget.room_for(memory)?;
+        budget.time_is_left()
+    };
     for (name, asked) in &declared.headers {
-        match (HeaderName::from_bytes(name.as_bytes()), test(asked)) {
+        let test = test(asked);
+        made(&test)?;
+        match (HeaderName::from_bytes(name.as_bytes()), test) {
             (Ok(name), Ok(test)) => headers.push((name, test)),
             (Err(_), _) => faults.push(format!("match.headers: {name:?} is no name of a field")),
             (_, Err(why)) => faults.push(format!("match.headers.{name}: {why}")),
         }
     }
     for (name, asked) in &declared.query {
-        match test(asked) {
+        let test = test(asked);
+        made(&test)?;
+        match test {
             Ok(test) => query.push((name.as_str().into(), test)),
             Err(why) => faults.push(format!("match.query.{name}: {why}")),
         }
@@ -198,11 +225,11 @@ fn conditions(declared: &declared::Match, faults: &mut Vec<String>) -> Condition
     let mut client: Vec<IpNet> = declared.client.iter().map(IpNet::trunc).collect();
     client.sort_unstable();
     client.dedup();
-    Conditions {
+    Ok(Conditions {
         headers: headers.into(),
         query: query.into(),
         client: client.into(),
-    }
+    })
 }
 
 fn test(declared: &declared::FieldMatch) -> Result<Test, String> {

@@ -137,12 +137,13 @@ impl Regexes {
     /// See [`BuildError`]. The whole is of no use then.
     pub(crate) fn build(&mut self, stale: Stale, budget: &Budget) -> Result<(), BuildError> {
         let mut refused = Vec::new();
+        let mut made = 0;
         for prefix in stale.0 {
             let Some(bucket) = self.by_prefix.get_mut(&prefix) else {
                 continue;
             };
             self.memory -= bucket.memory();
-            bucket.build(budget, &mut refused)?;
+            bucket.build(budget, &mut made, &mut refused)?;
             self.memory += bucket.memory();
             if bucket.sets.is_empty() {
                 self.by_prefix.remove(&prefix);
@@ -204,7 +205,13 @@ impl Bucket {
         &mut patterns[index]
     }
 
-    fn build(&mut self, budget: &Budget, refused: &mut Vec<(Arc<Route>, MatcherError)>) -> Result<(), OverBudget> {
+    /// Adds the bytes of what it makes to `made`.
+    fn build(
+        &mut self,
+        budget: &Budget,
+        made: &mut usize,
+        refused: &mut Vec<(Arc<Route>, MatcherError)>,
+    ) -> Result<(), OverBudget> {
         let mut at = 0;
         while at < self.sets.len() {
             if self.sets[at].is_current() {
@@ -220,7 +227,11 @@ impl Bucket {
             }
             set.patterns.retain(|pattern| !pattern.terminal.is_empty());
             match set.build() {
-                Ok(()) => at += 1,
+                Ok(()) => {
+                    *made += set.memory();
+                    budget.room_for(*made)?;
+                    at += 1;
+                }
                 Err(Some(error)) => {
                     let with = set.patterns.iter().filter(|pattern| *pattern.text == *error.text());
                     let entries = with.flat_map(|pattern| pattern.terminal.entries());
@@ -250,8 +261,7 @@ impl Bucket {
     }
 
     fn memory(&self) -> usize {
-        let built = self.sets.iter().filter_map(|set| set.built.as_ref());
-        built.map(|built| built.matcher.memory()).sum()
+        self.sets.iter().map(|set| set.memory()).sum()
     }
 }
 
@@ -266,6 +276,10 @@ impl Set {
                 .iter()
                 .zip(texts)
                 .all(|(pattern, text)| pattern.text == *text && !pattern.terminal.is_empty())
+    }
+
+    fn memory(&self) -> usize {
+        self.built.as_ref().map_or(0, |built| built.matcher.memory())
     }
 
     fn build(&mut self) -> Result<(), Option<MatcherError>> {
