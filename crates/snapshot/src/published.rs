@@ -8,7 +8,7 @@ use crate::snapshot::Snapshot;
 use arc_swap::ArcSwap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -70,6 +70,9 @@ struct Seen {
     /// What that was; locked at a swap only.
     taken: Mutex<(u64, [u8; 16])>,
 }
+
+/// In the place of a snapshot for the length of a swap.
+static NONE: LazyLock<Arc<Snapshot>> = LazyLock::new(|| Arc::new(Snapshot::empty()));
 
 // === impl Published ===
 
@@ -244,6 +247,8 @@ impl Front {
 
     #[cold]
     fn take(&mut self) {
+        // Let go first: a worker that is held up right here holds one snapshot, not two.
+        self.snapshot = Arc::clone(&NONE);
         let current = self.shared.current.load_full();
         self.serial = current.serial;
         self.snapshot = Arc::clone(&current.snapshot);
