@@ -169,6 +169,11 @@ impl Record {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

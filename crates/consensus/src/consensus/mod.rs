@@ -229,6 +229,14 @@ impl Consensus {
         }
     }
 
+    /// Whether, as far as this node can know, a majority stands behind the leader now: heard within
+    /// two of the longest election waits.
+    #[must_use]
+    pub fn has_majority(&self) -> bool {
+        let within = self.inner.timings.election_max.saturating_mul(2);
+        self.raft().has_majority(std::time::Instant::now(), within)
+    }
+
     /// Follows [`raft`](Self::raft), save for the times at which others were heard.
     #[must_use]
     pub fn watch_raft(&self) -> watch::Receiver<RaftView> {

@@ -156,6 +156,46 @@ async fn changes_that_race_are_each_made_for_the_version_they_say() {
 }
 
 #[tokio::test]
+async fn large_changes_pass_and_the_log_is_kept_short_by_bytes_too() {
+    let short = Timings {
+        compaction: Compaction {
+            entries: 10_000,
+            keep: 10_000,
+            bytes: 4 * 1024 * 1024,
+        },
+        ..timings()
+    };
+    let cluster = Cluster::of(&["n1", "n2", "n3"], short).await;
+    let large = "x".repeat(1_500_000);
+    for n in 0..6 {
+        cluster.put("large", &format!("{large}{n}")).await;
+    }
+    cluster.all_at(6).await;
+    for (name, node) in &cluster.nodes {
+        assert_eq!(cluster.value(name, "large").map(|v| v.len()), Some(large.len() + 1));
+        let what = format!("the log of {name} is short");
+        until(&what, || node.consensus.inner.mirror.read().bytes() <= 4 * 1024 * 1024).await;
+    }
+    let vast = "x".repeat(65 * 1024 * 1024);
+    let leader = cluster.on(cluster.leader().await);
+    let refused = leader.propose(change(6, "vast", &vast)).await;
+    assert!(matches!(refused, Err(ProposeError::TooLarge { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_entry_of_a_newer_format_ends_raft_by_name_and_reads_go_on() {
+    let cluster = Cluster::of(&["n1"], timings()).await;
+    cluster.put("k", "v").await;
+    let newer: crate::record::Record = crate::record::Record::from_bytes(&[9, 1, 2, 3]);
+    let written = cluster.on("n1").inner.raft.client_write(newer).await;
+    assert!(written.is_err());
+    until("its Raft ends", || cluster.view("n1").role == crate::Role::Stopped).await;
+    let fault = cluster.view("n1").fault.unwrap();
+    assert!(fault.contains("written by a newer sluice"), "{fault}");
+    assert_eq!(cluster.value("n1", "k").as_deref(), Some("v"));
+}
+
+#[tokio::test]
 async fn the_metrics_tell_of_raft() {
     let cluster = Cluster::of(&["n1"], timings()).await;
     cluster.put("k", "1").await;

@@ -182,3 +182,32 @@ async fn of_two_changes_at_once_one_is_refused_and_none_is_left_half_done() {
     let view = cluster.view(leader);
     assert_eq!((view.members.len(), view.joint), (4, false));
 }
+
+#[tokio::test]
+async fn a_change_of_voters_that_was_left_half_done_is_finished_by_whoever_leads() {
+    let mut cluster = Cluster::of(&["n1", "n2", "n3"], timings()).await;
+    let id = cluster.start("n4").await;
+    let leader = cluster.leader().await;
+    cluster.on(leader).add_learner(id, cluster.node("n4")).await.unwrap();
+    let head = cluster.put("k", "v").await;
+    cluster.all_at(head.version).await;
+    // The first half is in the leader's log when the net is cut, and nobody does the second.
+    cluster.cut(&[leader]);
+    let raft = cluster.on(leader).inner.raft.clone();
+    let change = openraft::ChangeMembers::AddVoterIds(BTreeSet::from([id.0]));
+    let mut views = cluster.on(leader).watch_raft();
+    tokio::select! {
+        changed = raft.change_membership(change, true) => panic!("without a majority: {changed:?}"),
+        view = views.wait_for(|view| view.joint) => drop(view.unwrap()),
+    }
+    cluster.heal();
+    until("nobody has two memberships", || {
+        cluster.nodes.keys().all(|n| !cluster.view(n).joint)
+    })
+    .await;
+    let head = cluster.put("k", "w").await;
+    cluster.all_at(head.version).await;
+    let leader = cluster.leader().await;
+    cluster.on(leader).promote(id).await.unwrap();
+    assert_eq!(cluster.voters(leader), ["n1", "n2", "n3", "n4"]);
+}
