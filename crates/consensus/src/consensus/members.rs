@@ -288,13 +288,23 @@ impl Inner {
         self.change_to(changes, true).await
     }
 
-    /// Others than those named stay what they are.
+    /// Others than those named stay what they are. A change that a leader before began is awaited.
     async fn change_to(&self, changes: Changes, retain: bool) -> Result<(), MemberError> {
-        let work = self.raft.change_membership(changes, retain);
-        match timeout(self.timings.write, work).await {
-            Err(_) => Err(MemberError::OutcomeUnknown),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.not_changed(error)),
+        let deadline = Instant::now() + self.timings.write;
+        let mut views = self.view.subscribe();
+        loop {
+            views.mark_unchanged();
+            let work = self.raft.change_membership(changes.clone(), retain);
+            let refused = match timeout_at(deadline, work).await {
+                Err(_) => return Err(MemberError::OutcomeUnknown),
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => self.not_changed(error),
+            };
+            let over = timeout_at(deadline, views.changed());
+            match refused {
+                MemberError::InProgress if matches!(over.await, Ok(Ok(()))) => {}
+                refused => return Err(refused),
+            }
         }
     }
 

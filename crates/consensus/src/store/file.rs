@@ -35,6 +35,17 @@ pub(crate) struct TestFaults {
     pub(crate) full_until_released: std::sync::atomic::AtomicBool,
     /// Writes find the disk full.
     pub(crate) full: std::sync::atomic::AtomicBool,
+    /// All that was asked of the file, in order.
+    pub(crate) journal: std::sync::Mutex<Vec<Event>>,
+}
+
+/// Something asked of the file.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Write(u64, Vec<u8>),
+    Length(u64),
+    Sync,
 }
 
 // === impl DataFile ===
@@ -55,6 +66,7 @@ impl StorageBackend for DataFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.faults.on_length(len);
         self.file.set_len(len)
     }
 
@@ -65,7 +77,7 @@ impl StorageBackend for DataFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let write = || {
-            self.faults.on_write(&self.reserve)?;
+            self.faults.on_write(&self.reserve, offset, data)?;
             self.file.write_all_at(data, offset)
         };
         match write() {
@@ -86,26 +98,43 @@ impl Faults {
     }
 
     #[expect(clippy::unused_self, reason = "the tests' one looks at itself")]
-    fn on_write(&self, _: &Reserve) -> io::Result<()> {
+    fn on_write(&self, _: &Reserve, _: u64, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
+
+    #[expect(clippy::unused_self, reason = "the tests' one looks at itself")]
+    fn on_length(&self, _: u64) {}
 }
 
 #[cfg(test)]
 impl Faults {
     fn on_sync(&self) -> io::Result<()> {
-        match self.inner.sync.load(std::sync::atomic::Ordering::SeqCst) {
-            true => Err(io::Error::other("the disk was told to fail")),
-            false => Ok(()),
+        if self.inner.sync.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(io::Error::other("the disk was told to fail"));
         }
+        self.note(Event::Sync);
+        Ok(())
     }
 
-    fn on_write(&self, reserve: &Reserve) -> io::Result<()> {
+    fn on_write(&self, reserve: &Reserve, offset: u64, data: &[u8]) -> io::Result<()> {
         let set = |flag: &std::sync::atomic::AtomicBool| flag.load(std::sync::atomic::Ordering::SeqCst);
-        let full = set(&self.inner.full) || (set(&self.inner.full_until_released) && !reserve.is_spent());
-        match full {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
+        if set(&self.inner.full) || (set(&self.inner.full_until_released) && !reserve.is_spent()) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
+        self.note(Event::Write(offset, data.to_vec()));
+        Ok(())
+    }
+
+    fn on_length(&self, length: u64) {
+        self.note(Event::Length(length));
+    }
+
+    fn note(&self, event: Event) {
+        let mut journal = self
+            .inner
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        journal.push(event);
     }
 }

@@ -16,6 +16,8 @@
 //! among what is gone, and a majority would have been counted that is none. Such a node becomes
 //! another incarnation ([`Store::renew`]) and gets all from the others.
 
+#[cfg(test)]
+mod crashes;
 mod disk;
 mod file;
 mod load;

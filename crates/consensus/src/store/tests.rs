@@ -14,7 +14,7 @@ use crate::raft::types::{LogEntry, Types, Vote};
 use crate::record::Record;
 use crate::state::Effect;
 
-fn options() -> OpenOptions {
+pub(super) fn options() -> OpenOptions {
     OpenOptions {
         ballast: 0,
         ..OpenOptions::new("n1", "shop")
@@ -46,7 +46,7 @@ fn put(state: &State, value: &str) -> Envelope {
 }
 
 /// Appends an entry and applies it, as Raft would.
-fn step(raft: &mut RaftStart) -> Head {
+pub(super) fn step(raft: &mut RaftStart) -> Head {
     let index = raft.mirror.read().last().map_or(0, |l| l.index + 1);
     let envelope = put(&raft.state, &format!("value {index}"));
     let entry = LogEntry {
