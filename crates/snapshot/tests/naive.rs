@@ -15,7 +15,7 @@ use regex_automata::meta::Regex;
 use sluice_document::declared::{
     Action, Compare, Document, FieldMatch, Gateway, Match, MessageChanges, Route, Target, Upstream,
 };
-use sluice_document::split;
+use sluice_document::{Severity, check, join, split};
 use sluice_snapshot::Snapshot;
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -361,6 +361,23 @@ proptest! {
                 prop_assert_eq!(request.answer(&older.0), answer(pair, request), "{:?}", request);
             }
         }
+    }
+
+    #[test]
+    fn what_the_documents_checks_accept_is_compiled_and_nothing_else(routes in vec(route(), 0..12)) {
+        let mut gateway = Gateway {
+            hosts: vec!["*".into()],
+            ..Gateway::default()
+        };
+        for (i, mut route) in routes.into_iter().enumerate() {
+            route.id = format!("r{i}");
+            gateway.routes.push(route);
+        }
+        let parts = parts(&gateway);
+        let document = join(parts.iter().map(|(key, text)| (key, text.as_str()))).unwrap();
+        let errors: Vec<_> = check(&document).into_iter().filter(|found| found.severity == Severity::Error).collect();
+        let compiled = compile_onto(&Snapshot::empty(), changes(&Parts::new(), &parts));
+        prop_assert_eq!(errors.is_empty(), compiled.is_ok(), "{:#?} {:#?}", errors, compiled);
     }
 
     #[test]
