@@ -167,6 +167,7 @@ fn a_name_that_stands_twice_is_told_with_both_places() {
             Format::Toml,
         ),
         ("x: &x { a: 1 }\ny: &y { a: 2 }\nz: { <<: [*x, *y] }\n", Format::Yaml),
+        ("x: &x { a: 1 }\nz: { <<: [*x, *x] }\n", Format::Yaml),
     ] {
         let errors = parse(text, format, None).unwrap_err();
         out.push_str(&format!("{format} {text:?}\n{}", told(&errors)));

@@ -270,3 +270,55 @@ impl Reader<'_> {
             .into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Value;
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    fn same(node: &Node, json: &Json) -> bool {
+        match (&node.kind, json) {
+            (Kind::Null, Json::Null) => true,
+            (Kind::Bool(a), Json::Bool(b)) => a == b,
+            (Kind::Text(a), Json::String(b)) => a == b,
+            (Kind::Number(a), Json::Number(b)) => match a.value {
+                Value::Integer(a) => b
+                    .as_i64()
+                    .map(i128::from)
+                    .or(b.as_u64().map(i128::from))
+                    .is_none_or(|b| a == b),
+                Value::Float(a) => b.as_f64() == Some(a),
+            },
+            (Kind::List(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+            // A key that stands twice is told later; there the last one wins.
+            (Kind::Map(a), Json::Object(b)) => b.iter().all(|(key, value)| {
+                a.iter()
+                    .rev()
+                    .find(|e| e.key == *key)
+                    .is_some_and(|e| same(&e.value, value))
+            }),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_json_is_read_and_nothing_else(
+            text in "[ \\n]?[\\[{\"]?([0-9eE.+\\-]{1,5}|true|null|\"[a-zé]?(\\\\[nu\"\\\\x]|\\\\u[dD0][8-9c]0[0-9])?\"|[:,\\[\\]{} ]|\"a\":){0,6}"
+        ) {
+            let json: Result<Json, _> = serde_json::from_str(&text);
+            match (read(&text, 0), json) {
+                (Ok(node), Ok(json)) => prop_assert!(same(&node, &json), "{:?}", text),
+                (Err(_), Err(_)) => {}
+                // Nothing at all is an empty document, which is told in its own words; and a whole number beyond 64
+                // bits is not taken for a float.
+                (Ok(node), Err(_)) => prop_assert!(matches!(node.kind, Kind::Null) && text.trim().is_empty(), "{:?}", text),
+                (Err(findings), Ok(_)) => prop_assert!(findings[0].message.contains("too large"), "{:?}", text),
+            }
+        }
+    }
+}

@@ -19,6 +19,9 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// A document's greatest depth in levels of lists and maps.
 pub const MAX_DEPTH: usize = 64;
 
+/// Keys that stand twice and are told.
+const MOST_DOUBLES: usize = 1_000;
+
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -100,12 +103,13 @@ fn find_doubles(node: &Node, path: &mut String, findings: &mut Vec<Finding>) {
             }
         }
         Kind::Map(entries) => {
-            let mut seen: HashMap<&str, Place> = HashMap::with_capacity(entries.len());
-            for entry in entries {
+            let mut seen: HashMap<&str, (usize, Place)> = HashMap::with_capacity(entries.len());
+            for (i, entry) in entries.iter().enumerate() {
                 push_key(path, &entry.key);
-                if let Some(first) = seen.insert(&entry.key, entry.key_at) {
+                // By index: what an alias brings twice has one place.
+                let (index, first) = *seen.entry(&entry.key).or_insert((i, entry.key_at));
+                if index != i && findings.len() < MOST_DOUBLES {
                     findings.push(double(&entry.key, path, entry.key_at, first));
-                    seen.insert(&entry.key, first);
                 }
                 find_doubles(&entry.value, path, findings);
                 path.truncate(kept);

@@ -6,10 +6,17 @@ use crate::source::Place;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// The parser goes on after a fault; each of those told costs a look through the text.
+const MOST_FAULTS: usize = 20;
+
 pub(super) fn read(text: &str, file: u32) -> Result<Node, Vec<Finding>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(errors.iter().map(|error| fault(error, text, file)).collect());
+        return Err(errors
+            .iter()
+            .take(MOST_FAULTS)
+            .map(|error| fault(error, text, file))
+            .collect());
     }
     let at = Place { file, start: 0, end: 0 };
     let kind = map(table.get_ref(), file, 0).map_err(|finding| vec![*finding])?;
