@@ -96,18 +96,21 @@ impl Inner {
     /// Takes a new look at Raft, and shows it to whoever follows. That a majority acknowledged
     /// once more is kept, but is no news.
     pub(super) fn look(&self) -> RaftView {
-        // A clone at once: holding the borrowed value would hold up Raft.
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let view = self.view_of(&metrics);
+        let mut view = None;
         self.view.send_if_modified(|shown| {
+            // Under the lock of what is shown, so that a look taken earlier never covers a later
+            // one. A clone at once: holding the borrowed value would hold up Raft.
+            let metrics = self.raft.metrics().borrow_watched().clone();
+            let seen = self.view_of(&metrics);
             let same = RaftView {
                 quorum_acked: shown.quorum_acked,
-                ..view.clone()
+                ..seen.clone()
             } == *shown;
-            shown.clone_from(&view);
+            shown.clone_from(&seen);
+            view = Some(seen);
             !same
         });
-        view
+        view.unwrap_or_default()
     }
 
     fn view_of(&self, metrics: &RaftMetrics<Types>) -> RaftView {
@@ -124,7 +127,7 @@ impl Inner {
             voter: voters.contains(id),
             matched: matched(id),
         });
-        let fault = match (&metrics.running_state, self.store.fault()) {
+        let fault = match (&metrics.running_state, self.writer.fault()) {
             (_, Some(fault)) => Some(fault.to_string()),
             (Err(openraft::error::Fatal::Stopped), None) | (Ok(()), None) => None,
             (Err(fatal), None) => Some(fatal.to_string()),

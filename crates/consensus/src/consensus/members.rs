@@ -347,7 +347,7 @@ impl Inner {
     }
 
     pub(super) fn ended(&self) -> MemberError {
-        match self.store.fault() {
+        match self.writer.fault() {
             Some(fault) => MemberError::Disk(fault),
             None => MemberError::Shutdown,
         }

@@ -27,7 +27,7 @@ use crate::raft::types::Types;
 use crate::raft::{Incoming, Machine, Network, ReadRefusal, Request, Response};
 use crate::record::Record;
 use crate::state::{Entry, Head, HistoryEntry, HistoryLimits};
-use crate::store::{Mirror, Published, Store};
+use crate::store::{Mirror, Published, Store, Writer};
 use crate::timings::Timings;
 
 /// A node's part in the agreement. Clones are the same.
@@ -40,6 +40,7 @@ struct Inner {
     id: NodeId,
     limits: HistoryLimits,
     store: Store,
+    writer: Writer,
     raft: Raft<Types, Machine>,
     network: Network,
     timings: Arc<Timings>,
@@ -73,7 +74,7 @@ impl Consensus {
     /// [`ProposeError::OutcomeUnknown`] is the only one after which it may have been carried out.
     pub async fn propose(&self, envelope: Envelope) -> Result<(Applied, u64), ProposeError> {
         let inner = &self.inner;
-        if let Some(fault) = inner.store.fault() {
+        if let Some(fault) = inner.writer.fault() {
             return Err(fault.into());
         }
         if inner.store.is_disk_full() {
@@ -249,8 +250,8 @@ impl Consensus {
         &self.inner.store
     }
 
-    /// Ends Raft here; first hands the lead over if `hand_over` and this node leads. Marks the stop
-    /// as clean. Reads go on afterwards. A second call returns at once.
+    /// Ends Raft here; first hands the lead over if `hand_over` and this node leads. Then
+    /// [`Store::close`]s the data directory. Reads go on afterwards. A second call returns at once.
     pub async fn shutdown(&self, hand_over: bool) {
         let inner = &self.inner;
         if hand_over && inner.look().is_leader() {

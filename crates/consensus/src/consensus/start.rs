@@ -37,7 +37,7 @@ impl Consensus {
         let log = LogStore::new(Arc::clone(&start.mirror), start.writer.clone());
         let raft = Raft::new(start.id.0, config, network.clone(), log, machine)
             .await
-            .map_err(|fatal| match store.fault() {
+            .map_err(|fatal| match start.writer.fault() {
                 Some(fault) => StartError::Disk(fault),
                 None => StartError::Raft(fatal.to_string()),
             })?;
@@ -49,6 +49,7 @@ impl Consensus {
             raft,
             network,
             timings,
+            writer: start.writer,
             published: start.published,
             mirror: start.mirror,
             incoming: Mutex::new(Incoming::default()),

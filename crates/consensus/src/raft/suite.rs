@@ -7,13 +7,14 @@ use tempfile::TempDir;
 
 use super::types::Types;
 use super::{LogStore, Machine};
+use crate::store::tests::scratch;
 use crate::store::{OpenOptions, Store};
 
 struct Directories;
 
 impl StoreBuilder<Types, LogStore, Machine, (Store, TempDir)> for Directories {
     async fn build(&self) -> Result<((Store, TempDir), LogStore, Machine), StorageError<Types>> {
-        let dir = TempDir::new().unwrap();
+        let dir = scratch();
         let options = OpenOptions {
             ballast: 0,
             ..OpenOptions::new("n1", "shop")

@@ -6,10 +6,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use tempfile::TempDir;
-
 use super::file::Event;
-use super::tests::{options, step};
+use super::tests::{options, scratch, step};
 use super::*;
 
 /// Writes the file that a loss of power before event `upto` leaves.
@@ -47,7 +45,7 @@ fn leave(path: &Path, journal: &[Event], upto: usize, random: &mut fastrand::Rng
 
 #[test]
 fn what_was_acknowledged_survives_a_loss_of_power_at_any_moment() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let faults = Faults::default();
     let (store, boot) = Store::open_with(dir.path(), options(), faults.clone()).unwrap();
     let mut raft = store.take_raft().unwrap();
@@ -63,7 +61,7 @@ fn what_was_acknowledged_survives_a_loss_of_power_at_any_moment() {
     let mut random = fastrand::Rng::with_seed(5);
     let first = acknowledged[0].0;
     for upto in (first..=journal.len()).step_by(2) {
-        let copy = TempDir::new().unwrap();
+        let copy = scratch();
         leave(&copy.path().join(DATA), &journal, upto, &mut random);
         let known = acknowledged.iter().rev().find(|(at, ..)| *at <= upto).unwrap();
         if random.bool() {

@@ -27,7 +27,7 @@ mod published;
 mod reserve;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -112,7 +112,7 @@ pub struct Store {
 struct Inner {
     dir: PathBuf,
     /// Locked as long as it is open.
-    _lock: File,
+    lock: File,
     options: OpenOptions,
     faults: Faults,
     reserve: Arc<Reserve>,
@@ -327,12 +327,20 @@ impl Store {
         self.inner.renew()
     }
 
-    /// Marks the stop as clean: to be called last, when nothing is written any more.
+    /// Marks the stop as clean, ends the writing and lets the directory go, although clones of this
+    /// may live on: reads go on, every later write fails. A second call does nothing. Blocks.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's; the directory is let go all the same.
     pub fn close(&self) -> Result<(), DiskError> {
-        self.inner.open().set(disk::meta::CLEAN, Some(encode(&true)?))
+        let mut open = self.inner.open();
+        if open.storage.is_none() {
+            return Ok(());
+        }
+        let marked = encode(&true).and_then(|clean| open.set(disk::meta::CLEAN, Some(clean)));
+        end(open.storage.take());
+        let _ = self.inner.lock.unlock();
+        marked
     }
 
     /// As if the disk had been full.
@@ -383,7 +391,7 @@ impl Open {
         match &self.storage {
             Some((writer, _)) => writer.write_blocking(Op::Meta { key, value }),
             None => Err(DiskError {
-                why: "the data directory is damaged and was not renewed".to_owned(),
+                why: "the data directory is closed, or damaged and not renewed".to_owned(),
             }),
         }
     }

@@ -52,7 +52,7 @@ impl Store {
         let found = load(dir, &reserve, options.history, &faults).map_err(|e| not_usable(dir, e))?;
         let mut store = Inner {
             dir: dir.to_owned(),
-            _lock: lock,
+            lock,
             faults,
             reserve,
             published: Arc::new(Published::new(State {
@@ -105,7 +105,7 @@ impl Store {
                 let (name, cluster) = facts.owner.clone().unwrap_or_default();
                 let inner = Inner {
                     dir: dir.to_owned(),
-                    _lock: lock,
+                    lock,
                     options: OpenOptions::new(&name, &cluster),
                     faults,
                     reserve,

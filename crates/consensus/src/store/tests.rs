@@ -14,6 +14,11 @@ use crate::raft::types::{LogEntry, Types, Vote};
 use crate::record::Record;
 use crate::state::Effect;
 
+/// A directory in memory where there is one: what is tried here are contents, not the disk.
+pub(crate) fn scratch() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
 pub(super) fn options() -> OpenOptions {
     OpenOptions {
         ballast: 0,
@@ -83,7 +88,7 @@ fn filled(dir: &Path, entries: u64) -> (Store, RaftStart) {
 
 /// What a machine that loses its power now would find.
 fn crash(dir: &Path) -> TempDir {
-    let copy = TempDir::new().unwrap();
+    let copy = scratch();
     for name in [DATA, MARK] {
         fs::copy(dir.join(name), copy.path().join(name)).unwrap();
     }
@@ -92,7 +97,7 @@ fn crash(dir: &Path) -> TempDir {
 
 #[test]
 fn a_new_directory_gets_an_incarnation_and_keeps_it() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let path = dir.path().join("deeper").join("data");
     let (store, boot) = Store::open(&path, options()).unwrap();
     assert!(boot.is_new && boot.was_clean && !boot.is_initialised);
@@ -106,7 +111,7 @@ fn a_new_directory_gets_an_incarnation_and_keeps_it() {
 
 #[test]
 fn a_second_process_is_told_who_holds_the_directory() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, _) = Store::open(dir.path(), options()).unwrap();
     let Err(StoreError::InUse { pid, .. }) = Store::open(dir.path(), options()) else {
         panic!("both got it")
@@ -117,8 +122,21 @@ fn a_second_process_is_told_who_holds_the_directory() {
 }
 
 #[test]
+fn a_closed_directory_can_be_opened_again_while_the_old_handle_still_reads() {
+    let dir = scratch();
+    let (old, raft) = filled(dir.path(), 3);
+    old.close().unwrap();
+    old.close().unwrap();
+    let (_new, boot) = Store::open(dir.path(), options()).unwrap();
+    assert!(boot.was_clean);
+    assert_eq!(old.parts().0.version, 3);
+    assert!(old.set_boot_record(b"late").is_err());
+    assert!(raft.writer.write_blocking(Op::Vote(Vote::new(9, 7))).is_err());
+}
+
+#[test]
 fn a_directory_of_another_name_or_cluster_is_refused_by_its_own_message() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     drop(Store::open(dir.path(), options()).unwrap());
     let name = Store::open(
         dir.path(),
@@ -148,7 +166,7 @@ fn a_directory_of_another_name_or_cluster_is_refused_by_its_own_message() {
 
 #[test]
 fn a_directory_that_cannot_be_made_says_what_to_do() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let error = Store::open(&file.join("data"), options()).unwrap_err();
@@ -158,7 +176,7 @@ fn a_directory_that_cannot_be_made_says_what_to_do() {
 
 #[test]
 fn a_newer_format_is_told_apart_from_damage() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, _) = Store::open(dir.path(), options()).unwrap();
     store
         .inner
@@ -175,7 +193,7 @@ fn a_newer_format_is_told_apart_from_damage() {
 
 #[test]
 fn small_facts_survive() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, raft) = filled(dir.path(), 3);
     let promise = Promise {
         cluster_id: 5,
@@ -203,7 +221,7 @@ fn small_facts_survive() {
 
 #[test]
 fn what_was_applied_is_there_after_a_crash_at_any_moment() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (_store, mut raft) = filled(dir.path(), 0);
     for _ in 0..20 {
         let head = step(&mut raft);
@@ -220,7 +238,7 @@ fn what_was_applied_is_there_after_a_crash_at_any_moment() {
 
 #[test]
 fn rescue_sees_the_versions_and_pins_one_without_a_name() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     assert!(matches!(Store::open_offline(dir.path()), Err(StoreError::Empty { .. })));
     let (store, raft) = filled(dir.path(), 3);
     assert!(matches!(Store::open_offline(dir.path()), Err(StoreError::InUse { .. })));
@@ -236,7 +254,7 @@ fn rescue_sees_the_versions_and_pins_one_without_a_name() {
 
 #[test]
 fn entries_are_truncated_and_purged_for_good() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, raft) = filled(dir.path(), 10);
     raft.writer.write_blocking(Op::Truncate { last: Some(7) }).unwrap();
     let purge = Op::Purge {
@@ -282,7 +300,7 @@ fn whole_or_damaged(dir: &Path, head: &Head, last: Option<LogId>, what: &str) ->
 
 #[test]
 fn a_flipped_bit_anywhere_never_loses_an_acknowledged_entry_in_silence() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, raft) = filled(dir.path(), 30);
     let (head, last) = (store.parts().0, raft.mirror.read().last());
     // Both what a crash leaves and what an orderly stop leaves.
@@ -311,7 +329,7 @@ fn a_flipped_bit_anywhere_never_loses_an_acknowledged_entry_in_silence() {
 
 #[test]
 fn a_file_cut_short_or_partly_zero_never_loses_an_acknowledged_entry_in_silence() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, raft) = filled(dir.path(), 30);
     let (head, last) = (store.parts().0, raft.mirror.read().last());
     let good = fs::read(dir.path().join(DATA)).unwrap();
@@ -332,7 +350,7 @@ fn a_file_cut_short_or_partly_zero_never_loses_an_acknowledged_entry_in_silence(
 
 #[test]
 fn a_file_older_than_what_was_acknowledged_is_damage() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, mut raft) = filled(dir.path(), 5);
     let old = fs::read(dir.path().join(DATA)).unwrap();
     let head = step(&mut raft);
@@ -349,7 +367,7 @@ fn a_file_older_than_what_was_acknowledged_is_damage() {
 
 #[test]
 fn a_first_start_that_was_cut_short_is_begun_again() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     fs::write(dir.path().join(DATA), b"half a header").unwrap();
     let (_, boot) = Store::open(dir.path(), options()).unwrap();
     assert!(boot.is_new && boot.damage.is_none());
@@ -357,7 +375,7 @@ fn a_first_start_that_was_cut_short_is_begun_again() {
 
 #[test]
 fn renewing_keeps_what_is_not_raft() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (store, raft) = filled(dir.path(), 3);
     store.set_cluster_id(5).unwrap();
     store.set_boot_record(b"boot").unwrap();
@@ -378,7 +396,7 @@ fn renewing_keeps_what_is_not_raft() {
 
 #[test]
 fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let faults = Faults::default();
     let (store, _) = Store::open_with(dir.path(), options(), faults.clone()).unwrap();
     let raft = store.take_raft().unwrap();
@@ -398,7 +416,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
 
 #[test]
 fn a_full_disk_takes_the_reserve_first_and_fails_after() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let faults = Faults::default();
     let with_reserve = OpenOptions {
         ballast: 100_000,
