@@ -8,6 +8,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
 /// The file of zeros.
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -79,8 +82,14 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Takes the space: by one call where the file system knows how, else by writing it full.
 fn fill(path: &PathBuf, bytes: u64) -> io::Result<()> {
     let mut file = File::create(path)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => return Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+        Err(e) => return Err(e.into()),
+    }
     let zeros = vec![0; BLOCK];
     let mut left = bytes;
     while left > 0 {
