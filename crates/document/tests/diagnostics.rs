@@ -36,7 +36,7 @@ fn errors(text: &str) -> String {
 
 /// A route in a gateway with everything around it.
 fn route(fields: &str) -> String {
-    let path = if fields.contains("path") { "" } else { "path: /x, " };
+    let path = if fields.starts_with("path") { "" } else { "path: /x, " };
     let action = if ["upstream:", "respond:", "redirect:"]
         .iter()
         .any(|a| fields.contains(a))
@@ -235,6 +235,12 @@ fn what_goes_into_messages_is_checked() {
         r#"path: /x/**, rewrite: { strip_prefix: /x, path: /y }"#,
         r#"path: "/x/{id}", redirect: { to: "/a b" }"#,
         r#"redirect: { to: "${nothing.at.all" }"#,
+        r#"redirect: { to: "//elsewhere.example/" }"#,
+        r#"redirect: { to: "${request.query}" }"#,
+        r#"redirect: { to: "javascript:alert" }"#,
+        r#"path: "/x/{id}", redirect: { to: "http${params.id}://a/" }"#,
+        r#"path: "/x/{id}", rewrite: { path: "/v2/{id}" }"#,
+        r#"path: "/x/{id}", rewrite: { path: "/a/../b" }"#,
         r#"request: { headers: { set: { Content-Length: 5, X-Ok: "${request.path}" }, remove: [Host, connection] } }"#,
         r#"request: { headers: { set: { X-A: "a\nb" }, add: { X-B: "é" } } }"#,
         r#"response: { headers: { set: { Sluice-Version: 5 } } }"#,
@@ -259,6 +265,23 @@ fn what_goes_into_messages_is_checked() {
         out.push_str(&format!("{fields}\n{told}\n"));
     }
     insta::assert_snapshot!(out);
+}
+
+#[test]
+fn targets_of_redirects_and_rewritten_paths_may_begin_with_values_that_cannot_lead_elsewhere() {
+    for fields in [
+        r#"redirect: { to: "${request.scheme}://www.example.com${request.path}?${request.query}" }"#,
+        r#"redirect: { to: "https://${request.host}:8443/x#part" }"#,
+        r#"redirect: { to: "${request.path}/" }"#,
+        r#"rewrite: { path: "${request.path}/more?a=b" }"#,
+        r#"response: { headers: { set: { X-A: "é" } } }"#,
+    ] {
+        assert_eq!(
+            parse(&route(fields), Format::Yaml, None).unwrap().warnings,
+            [],
+            "{fields}"
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod names;
 mod route;
 mod text;
 mod upstream;
+mod urls;
 
 use crate::declared::{Document, Gateway, Route, Upstream};
 use crate::decode::Step;

@@ -1,6 +1,6 @@
 //! Routes by themselves.
 
-use super::{Checker, text};
+use super::{Checker, text, urls};
 use crate::declared::{Action, Compare, FieldMatch, HeaderChanges, Payload, Redirect, Respond, Rewrite, Route};
 use crate::decode::Step;
 use crate::diagnostic::Finding;
@@ -121,13 +121,9 @@ fn conditions<'d>(c: &mut Checker<'d>, kind: &'static str, conditions: &'d BTree
 
 fn redirect<'d>(c: &mut Checker<'d>, redirect: &'d Redirect, scope: Option<&Scope>) {
     c.within(Step::Key("to"), |c| {
-        if text::template(c, &redirect.to, scope).is_none() {
-            return;
+        if let Some(template) = text::template(c, &redirect.to, scope) {
+            urls::location(c, &template, &redirect.to);
         }
-        if redirect.to.is_empty() {
-            c.report(Finding::error("bad_value", "the redirect goes nowhere").expected("a URL or path"));
-        }
-        uri_characters(c, &redirect.to, "%#[]");
     });
 }
 
@@ -145,30 +141,11 @@ fn rewrite(c: &mut Checker<'_>, rewrite: &Rewrite, patterns: Option<&[Pattern]>,
     match rewrite {
         Rewrite::StripPrefix(prefix) => c.within(Step::Key("strip_prefix"), |c| strip_prefix(c, prefix, patterns)),
         Rewrite::Path(path) => c.within(Step::Key("path"), |c| {
-            let Some(template) = text::template(c, path, scope) else {
-                return;
-            };
-            let begins = template.as_literal().unwrap_or(template.leading_text());
-            if !begins.starts_with('/') {
-                let finding = Finding::error("bad_value", "the new path must begin with a slash, written out");
-                c.report(finding.found(shorten(path)).expected("a path like /v2/${params.rest}"));
+            if let Some(template) = text::template(c, path, scope) {
+                urls::path(c, &template, path);
             }
-            uri_characters(c, path, "%");
         }),
     }
-}
-
-/// What is written out must be made of the characters of a path and query (RFC 3986 §3.3, §3.4), and `more`.
-fn uri_characters(c: &mut Checker<'_>, text: &str, more: &str) {
-    let known = |c: &char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?".contains(*c) || more.contains(*c);
-    let Some(bad) = text::written(text).chars().find(|c| !known(c)) else {
-        return;
-    };
-    let message = match bad {
-        '{' | '}' => "braces cannot stand here; a parameter of the path is written ${params.name}",
-        _ => "spaces, controls, characters beyond ASCII and some signs must be percent-encoded here (RFC 3986 §2)",
-    };
-    c.report(Finding::error("bad_value", message).found(format!("the character {bad:?}")));
 }
 
 fn strip_prefix(c: &mut Checker<'_>, prefix: &str, patterns: Option<&[Pattern]>) {

@@ -46,7 +46,7 @@ fn fault(url: &str) -> Option<(&'static str, String)> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return bad("a target is a URL with its scheme: http://host or http://host:port");
     };
-    match scheme.to_ascii_lowercase().as_str() {
+    match scheme {
         "http" => {}
         "https" => return Some(("not_built", "TLS to targets is not built yet; take http".to_owned())),
         other => {
@@ -65,7 +65,7 @@ fn fault(url: &str) -> Option<(&'static str, String)> {
     };
     match Host::parse(authority) {
         Err(error) => return Some(("bad_target", error.to_string())),
-        Ok(host) if host.port() == Some(0) => return bad("port 0 is no port"),
+        Ok(host) if host.port() == Some(0) || authority.ends_with(':') => return bad("there is no such port"),
         Ok(_) => {}
     }
     if path.is_empty() || path == "/" {
