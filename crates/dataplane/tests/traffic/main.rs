@@ -4,5 +4,6 @@
 
 mod backend;
 mod client;
+mod fields;
 mod forwarding;
 mod node;
