@@ -141,8 +141,14 @@ impl Tap {
                 if stream.poll_read_ready(cx).is_pending() {
                     return;
                 }
+                // Before a read, which would take the error away.
+                let how = self.how_closed();
+                if how == Left::Gone {
+                    self.wire.left.set(how);
+                    return;
+                }
                 match peek(stream) {
-                    Peeked::Closed => self.wire.left.set(self.how_closed()),
+                    Peeked::Closed => self.wire.left.set(how),
                     Peeked::Bytes => {}
                     Peeked::Quiet => {
                         // The reactor's readiness was old: clear it, so that it tells what comes.
@@ -158,8 +164,11 @@ impl Tap {
             Left::Gone => {}
         }
         if self.wire.probe.replace(false) && self.wire.may_probe() {
-            // What is not taken at once is not needed: the socket is full of other bytes then.
-            let _ = self.io.get_ref().try_write(STILL_HERE);
+            match self.io.get_ref().try_write(STILL_HERE) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.wire.left.set(Left::Gone),
+                // It takes nothing now: then it is alive, and slow.
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod backend;
 mod client;
+mod exchange;
 mod fields;
 mod forwarding;
 mod node;
