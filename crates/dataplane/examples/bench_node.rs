@@ -24,7 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let log = Log::new(&LogSettings::default())?;
     let published = Published::new(workers, snapshot(&targets, routes)?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let settings = Settings {
         listeners: vec![Listener {
             name: "public".into(),
@@ -37,8 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ..Edge::default()
         },
     };
-    let dataplane =
-        Dataplane::bind(settings)?.start(&published, &Metrics::new(), &log, runtime.handle().clone())?;
+    let dataplane = Dataplane::bind(settings)?.start(&published, &Metrics::new(), &log, runtime.handle().clone())?;
     dataplane.join();
     Ok(())
 }
@@ -50,7 +52,11 @@ fn snapshot(targets: &str, routes: usize) -> Result<Snapshot, Box<dyn Error>> {
     }
     document.push_str("]\ngateways:\n  web:\n    hosts: [\"*\"]\n    routes:\n");
     for number in 1..routes {
-        writeln!(document, "      - {{ path: \"/api/{}/r{number}/{{id}}\", upstream: a }}", number % 100)?;
+        writeln!(
+            document,
+            "      - {{ path: \"/api/{}/r{number}/{{id}}\", upstream: a }}",
+            number % 100
+        )?;
     }
     document.push_str("      - { path: /**, upstream: a }\n");
     let parsed = parse(&document, Format::Yaml, None).map_err(|errors| format!("{errors:?}"))?;
@@ -61,5 +67,12 @@ fn snapshot(targets: &str, routes: usize) -> Result<Snapshot, Box<dyn Error>> {
     let context = NodeContext {
         listeners: vec!["public".to_owned()],
     };
-    Ok(compile_changes(changes, &Snapshot::empty(), 1, [0; 16], &context, &CompileBudget::default())?)
+    Ok(compile_changes(
+        changes,
+        &Snapshot::empty(),
+        1,
+        [0; 16],
+        &context,
+        &CompileBudget::default(),
+    )?)
 }

@@ -76,21 +76,34 @@ fn runtime() -> io::Result<LocalRuntime> {
 }
 
 fn live(begin: Begin, sockets: &Sockets, mut inbox: mpsc::UnboundedReceiver<Handed>, first: LocalRuntime) {
+    again_and_again(begin.index, &begin.cells, &begin.orders, first, |runtime| {
+        runtime.block_on(run(&begin, sockets, &mut inbox));
+    });
+}
+
+/// Lets `life` run until the orders are to end, each time with another runtime: what was left on
+/// the one before, such as open connections, ends with it.
+fn again_and_again(
+    worker: usize,
+    cells: &Cells,
+    orders: &watch::Receiver<Orders>,
+    first: LocalRuntime,
+    mut life: impl FnMut(&LocalRuntime),
+) {
     let mut next = Some(first);
-    while begin.orders.borrow().stage < Stage::Ended {
+    while orders.borrow().stage < Stage::Ended {
         let Some(runtime) = next.take().or_else(|| runtime().ok()) else {
             thread::sleep(PAUSE);
             continue;
         };
-        let life = catch_unwind(AssertUnwindSafe(|| {
-            runtime.block_on(run(&begin, sockets, &mut inbox));
-            // Connections that are still open end here.
+        let lived = catch_unwind(AssertUnwindSafe(|| {
+            life(&runtime);
             drop(runtime);
         }));
-        if let Err(panic) = life {
-            begin.cells.deaths.add(1);
+        if let Err(panic) = lived {
+            cells.deaths.add(1);
             let said = said(&*panic);
-            tracing::error!(worker = begin.index, said, "a worker died; it is started again");
+            tracing::error!(worker, said, "a worker died; it is started again");
             thread::sleep(PAUSE);
         }
     }
@@ -118,5 +131,26 @@ async fn run(begin: &Begin, sockets: &Sockets, inbox: &mut mpsc::UnboundedReceiv
             }
             Some(handed) = inbox.recv() => front::serve_handed(&worker, handed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_worker_that_dies_is_started_again_and_counted() {
+        let (sender, orders) = watch::channel(Orders::default());
+        let cells = Cells::new(1);
+        let mut lives = 0;
+        again_and_again(0, &cells, &orders, runtime().unwrap(), |runtime| {
+            lives += 1;
+            runtime.block_on(async {
+                assert!(lives > 2, "not yet");
+                sender.send_modify(|orders| orders.stage = Stage::Ended);
+            });
+        });
+        assert_eq!((lives, cells.deaths.get()), (3, 2));
     }
 }

@@ -19,8 +19,6 @@ type Journal = Arc<Mutex<Vec<String>>>;
 /// One connection at the backend.
 pub struct Conn {
     pub stream: TcpStream,
-    /// The how-manieth connection this is, from 0.
-    pub number: usize,
     journal: Journal,
     buffer: Vec<u8>,
 }
@@ -63,9 +61,9 @@ impl Backend {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(script(Conn {
                     stream,
-                    number: count.fetch_add(1, Ordering::SeqCst),
                     journal: Arc::clone(&lines),
                     buffer: Vec::new(),
                 }));

@@ -15,7 +15,8 @@ fn a_body_is_asked_for_only_when_the_target_reads_it() {
             while let Some(head) = conn.head().await {
                 assert!(!head.to_lowercase().contains("expect"));
                 if head.contains("/refuse") {
-                    conn.say("HTTP/1.1 417 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+                    conn.say("HTTP/1.1 417 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                        .await;
                     return;
                 }
                 let body = conn.body(&head).await.unwrap();
@@ -59,7 +60,9 @@ fn an_early_answer_is_passed_on_while_the_client_still_sends() {
         let node = Node::new(&forwarding(&backend.url(), ", max_body: none"));
         for framing in ["Content-Length: 50000000", "Transfer-Encoding: chunked"] {
             let mut client = node.client().await;
-            client.say(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n5\r\nhello\r\n")).await;
+            client
+                .say(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n5\r\nhello\r\n"))
+                .await;
             let answer = client.answer().await.unwrap();
             assert_eq!((answer.status, answer.text()), (403, "no"));
         }
@@ -75,11 +78,21 @@ fn a_refusal_reaches_a_client_that_reads_only_after_it_has_sent_all() {
             let address = node.address();
             async move {
                 let mut client = Client::to(address).await;
-                let framing = if chunked { "Transfer-Encoding: chunked" } else { "Content-Length: 52428800" };
-                client.say(format!("POST /up HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")).await;
+                let framing = if chunked {
+                    "Transfer-Encoding: chunked"
+                } else {
+                    "Content-Length: 52428800"
+                };
+                client
+                    .say(format!("POST /up HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"))
+                    .await;
                 let piece = vec![b'x'; 65536];
                 for _ in 0..800 {
-                    let framed = if chunked { [b"10000\r\n", &piece[..], b"\r\n"].concat() } else { piece.clone() };
+                    let framed = if chunked {
+                        [b"10000\r\n", &piece[..], b"\r\n"].concat()
+                    } else {
+                        piece.clone()
+                    };
                     if client.stream.write_all(&framed).await.is_err() {
                         break;
                     }
@@ -134,7 +147,10 @@ fn a_client_that_closed_its_sending_side_gets_its_answer() {
         let node = Node::new(&forwarding(&backend.url(), ""));
         for (request, text) in [
             ("GET /get HTTP/1.1\r\nHost: a\r\n\r\n", "/get 0"),
-            ("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "/post 5"),
+            (
+                "POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+                "/post 5",
+            ),
             ("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n", "/slow 0"),
         ] {
             let mut client = node.client().await;
@@ -253,7 +269,9 @@ fn an_interim_answer_never_counts_as_the_answer() {
         .await;
         let node = Node::new(&forwarding(&backend.url(), ""));
         let mut client = node.client().await;
-        client.say("PUT /put HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi").await;
+        client
+            .say("PUT /put HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi")
+            .await;
         assert_eq!(client.answer().await.unwrap().text(), whole);
         assert_eq!(client.get("/get").await.text(), whole);
         let answer = client.get("/unasked").await;
@@ -288,7 +306,12 @@ fn a_body_where_none_may_be_does_not_poison_the_next_answer() {
             })
             .await;
             let node = Node::new(&forwarding(&backend.url(), ""));
-            for (method, path, body) in [("HEAD", "/head", ""), ("GET", "/204", ""), ("GET", "/304", ""), ("GET", "/long", "hello")] {
+            for (method, path, body) in [
+                ("HEAD", "/head", ""),
+                ("GET", "/204", ""),
+                ("GET", "/304", ""),
+                ("GET", "/long", "hello"),
+            ] {
                 let mut client = node.client().await;
                 client.say(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
                 assert_eq!(client.answer_to(method).await.unwrap().text(), body, "{path}");
@@ -346,9 +369,14 @@ fn a_post_is_never_sent_twice() {
         ] {
             assert_eq!(client.get("/warm").await.status, 200);
             let before = backend.count();
-            let answer = client.ask(&format!("{method} /charge HTTP/1.1\r\nHost: a\r\n{length}\r\n")).await;
+            let answer = client
+                .ask(&format!("{method} /charge HTTP/1.1\r\nHost: a\r\n{length}\r\n"))
+                .await;
             assert_eq!(answer.status, status, "{method}");
-            let seen = backend.heads()[before..].iter().filter(|head| head.contains("/charge")).count();
+            let seen = backend.heads()[before..]
+                .iter()
+                .filter(|head| head.contains("/charge"))
+                .count();
             assert_eq!(seen, if status == 502 { 1 } else { 2 }, "{method}");
             if status == 502 {
                 assert_eq!(answer.code(), "upstream_reset");
@@ -369,7 +397,10 @@ fn once_an_answer_has_begun_a_try_s_time_does_not_cut_it() {
             }
         })
         .await;
-        let node = Node::new(&forwarding(&backend.url(), ", timeout: { try: 200ms, first_byte: 300ms }"));
+        let node = Node::new(&forwarding(
+            &backend.url(),
+            ", timeout: { try: 200ms, first_byte: 300ms }",
+        ));
         assert_eq!(node.client().await.get("/").await.text(), "xxxxxxxxxx");
     });
 }
@@ -380,7 +411,9 @@ fn requests_in_one_segment_are_answered_in_their_order() {
         let backend = Backend::answering(|got| ok(got.target())).await;
         let node = Node::new(&forwarding(&backend.url(), ""));
         let mut client = node.client().await;
-        let many: String = (0..20).map(|i| format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+        let many: String = (0..20)
+            .map(|i| format!("GET /{i} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .collect();
         client.say(many).await;
         for i in 0..20 {
             assert_eq!(client.answer().await.unwrap().text(), format!("/{i}"));

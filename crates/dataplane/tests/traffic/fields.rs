@@ -71,7 +71,10 @@ fn what_a_stranger_says_of_the_client_does_not_reach_the_target() {
         }
         assert_eq!(field(got, "x-forwarded-proto"), Some("http"));
         assert_eq!(field(got, "x-forwarded-host"), Some("a.example:81"));
-        assert_eq!(field(got, "x-forwarded-port"), Some(&*node.address().port().to_string()));
+        assert_eq!(
+            field(got, "x-forwarded-port"),
+            Some(&*node.address().port().to_string())
+        );
         assert_eq!(field(got, "x-request-id"), answer.field("x-request-id"));
     });
 }
@@ -93,7 +96,10 @@ fn forwarding_fields_stay_in_step_along_a_chain() {
         let got = answer.text();
         assert_eq!(field(got, "x-forwarded-for"), Some("127.0.0.9, 127.0.0.1"));
         assert_eq!(field(got, "x-forwarded-host"), Some("shop.example"));
-        assert_eq!(field(got, "x-forwarded-port"), Some(&*first.address().port().to_string()));
+        assert_eq!(
+            field(got, "x-forwarded-port"),
+            Some(&*first.address().port().to_string())
+        );
         let forwarded = field(got, "forwarded").unwrap();
         assert_eq!(forwarded.split(", ").count(), 2, "{forwarded}");
         assert!(!got.contains("1.2.3.4"));
@@ -151,7 +157,10 @@ fn a_gateway_tells_version_and_node_where_it_is_to() {
         }
         node.publish(&document("expose: [node]"));
         let answer = client.get("/a").await;
-        assert_eq!((answer.field("sluice-version"), answer.field("sluice-node")), (None, Some("n1")));
+        assert_eq!(
+            (answer.field("sluice-version"), answer.field("sluice-node")),
+            (None, Some("n1"))
+        );
     });
 }
 
@@ -241,7 +250,10 @@ fn routes_answer_and_redirect_by_themselves() {
         let mut client = node.client().await;
         let answer = client.get("/hello").await;
         assert_eq!((answer.status, answer.text()), (418, "{\"you\":\"127.0.0.1\"}"));
-        assert_eq!((answer.field("x-a"), answer.field("content-type")), (Some("b"), Some("application/json")));
+        assert_eq!(
+            (answer.field("x-a"), answer.field("content-type")),
+            (Some("b"), Some("application/json"))
+        );
         client.say("HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let head = client.answer_to("HEAD").await.unwrap();
         assert_eq!(head.field("content-length"), Some("19"));

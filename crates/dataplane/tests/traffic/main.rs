@@ -1,10 +1,13 @@
 //! A data plane between real clients and real services, over real sockets.
 
-#![allow(clippy::unwrap_used, unreachable_pub, dead_code)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod backend;
 mod client;
 mod exchange;
 mod fields;
 mod forwarding;
+mod life;
+mod metrics;
 mod node;
+mod own_answers;
