@@ -184,17 +184,16 @@ fn a_client_that_leaves_ends_its_request_at_the_target() {
         .await;
         let node = Node::new(&forwarding(&backend.url(), ""));
         let uploading = "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\npart";
-        let mut expected = 0;
-        for (request, reset) in [
+        let ways = [
             ("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n", false),
             ("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n", true),
             ("GET /body HTTP/1.1\r\nHost: a\r\n\r\n", false),
             (uploading, false),
             (uploading, true),
-        ] {
+        ];
+        for (expected, (request, reset)) in (1..).zip(ways) {
             let mut client = node.client().await;
             client.say(request).await;
-            expected += 1;
             until("the target has it", || backend.count() == expected).await;
             if reset {
                 client.stream.set_zero_linger().unwrap();
