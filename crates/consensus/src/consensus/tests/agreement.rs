@@ -88,6 +88,51 @@ async fn when_the_leader_dies_another_leads_and_nothing_acknowledged_is_lost() {
 }
 
 #[tokio::test]
+async fn a_leader_killed_amid_changes_loses_none_that_it_acknowledged() {
+    let mut cluster = Cluster::of(&["n1", "n2", "n3"], timings()).await;
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut acknowledged: BTreeMap<u64, String> = BTreeMap::new();
+    for round in 0..6 {
+        let leader = cluster.leader().await;
+        let consensus = cluster.on(leader).clone();
+        let mut heads = consensus.watch();
+        let writing = tokio::spawn(async move {
+            let mut made = BTreeMap::new();
+            for n in 0.. {
+                let envelope = change(consensus.head().version, &format!("k{n}"), &round.to_string());
+                let id = envelope.request_id.clone();
+                match consensus.propose(envelope).await {
+                    Ok((Applied::Version(version), _)) => assert_eq!(made.insert(version, id), None),
+                    Ok((Applied::Same(_) | Applied::WrongBase { .. }, _)) => {}
+                    Ok(other) => panic!("{other:?}"),
+                    Err(_) => break,
+                }
+            }
+            made
+        });
+        // Some changes, and then at any moment of one.
+        let from = heads.borrow().version;
+        heads.wait_for(|head| head.version > from + 3).await.unwrap();
+        for _ in 0..random.usize(..300) {
+            tokio::task::yield_now().await;
+        }
+        cluster.kill(leader).await;
+        acknowledged.append(&mut writing.await.unwrap());
+        drop(heads);
+        let head = cluster.put("after the kill", &round.to_string()).await;
+        cluster.start(leader).await;
+        cluster.all_at(head.version).await;
+    }
+    for name in ["n1", "n2", "n3"] {
+        let history = cluster.on(name).history(None, 10_000);
+        let told: BTreeMap<u64, String> = history.into_iter().map(|h| (h.version, h.request_id)).collect();
+        for (version, id) in &acknowledged {
+            assert_eq!(told.get(version), Some(id), "version {version} on {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn all_nodes_may_stop_at_once_and_come_back_with_everything() {
     let mut cluster = Cluster::of(&["n1", "n2", "n3"], timings()).await;
     let head = cluster.put("k", "v").await;

@@ -20,6 +20,7 @@ use sluice_telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+use crate::raft::Request;
 use crate::store::Faults;
 use crate::{
     Activation, Applied, Author, Body, Boot, Compaction, Consensus, Envelope, Head, Node, OpenOptions, PartChange,
@@ -54,6 +55,8 @@ pub(super) struct TestNode {
 #[derive(Default)]
 struct Net {
     deaf: watch::Sender<BTreeSet<(String, String)>>,
+    /// Where the pieces of Raft snapshots began, as they arrived; the fourth of all is lost.
+    pieces: Mutex<Vec<u64>>,
 }
 
 /// Answers the link's calls, unless the net is cut: then nothing comes back.
@@ -66,12 +69,20 @@ struct Server {
 impl Serve for Server {
     fn serve(&self, from: Arc<Identity>, service: Service, body: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> {
         let consensus = self.consensus.lock().unwrap().clone();
+        let net = Arc::clone(&self.net);
         let mut deaf = self.net.deaf.subscribe();
         let pair = (from.name.clone(), self.name.to_owned());
         Box::pin(async move {
             assert_eq!(service, Service::RAFT);
             if deaf.borrow_and_update().contains(&pair) {
                 return std::future::pending().await;
+            }
+            if let Ok(Request::SnapshotChunk { offset, .. }) = sluice_peer::codec::decode(&body) {
+                let mut pieces = net.pieces.lock().unwrap();
+                pieces.push(offset);
+                if pieces.len() == 4 {
+                    return Err("lost".to_owned());
+                }
             }
             consensus.ok_or("stopped")?.handle_call(from, body).await
         })
