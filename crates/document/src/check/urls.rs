@@ -63,7 +63,7 @@ pub(super) fn location(c: &mut Checker<'_>, template: &Template, text: &str) {
         && ["http://", "https://"].iter().any(|scheme| {
             let after = rendered
                 .strip_prefix(scheme)
-                .and_then(|rest| rest.split(['/', '?', '#']).next());
+                .and_then(|rest| rest.split(['/', '?']).next());
             after.is_some_and(|authority| Host::parse(authority).is_ok())
         });
     if !path && !absolute {
