@@ -1,7 +1,8 @@
 //! What the binary is made of, as a library, so that tests reach it.
 //!
-//! Owns the settings of a node. Must never know how anything is done: the rooms do, `main` puts them together.
+//! Owns the settings of a node, and how the rooms are put together to one. Must never know how anything is done.
 
 #![forbid(unsafe_code)]
 
+pub mod running;
 pub mod settings;
