@@ -45,7 +45,11 @@ impl Host for Binary {
 
     fn run_node(&self, matches: &ArgMatches) -> Exit {
         let loaded = settings::process_sources(matches).and_then(|sources| Settings::load(&sources));
-        let Loaded { settings, rows, warnings } = match loaded {
+        let Loaded {
+            settings,
+            rows,
+            warnings,
+        } = match loaded {
             Ok(loaded) => loaded,
             Err(faults) => return wrong(&faults),
         };
@@ -71,7 +75,10 @@ impl Host for Binary {
     }
 
     fn run_demo(&self, options: sluice_demo::Options) -> Exit {
-        let log = match Log::new(&LogSettings { filter: filter("warn"), ..LogSettings::default() }) {
+        let log = match Log::new(&LogSettings {
+            filter: filter("warn"),
+            ..LogSettings::default()
+        }) {
             Ok(log) => log,
             Err(error) => return wrong(&error),
         };
@@ -85,7 +92,8 @@ impl Host for Binary {
         let stop = async {
             stopped().await;
         };
-        let outcome = runtime.block_on(async { sluice_demo::run(options, &Starter, stop, &mut std::io::stdout()).await });
+        let outcome =
+            runtime.block_on(async { sluice_demo::run(options, &Starter, stop, &mut std::io::stdout()).await });
         runtime.shutdown_timeout(LAST);
         match outcome {
             Ok(()) => Exit::Done,
@@ -113,7 +121,11 @@ async fn one_node(settings: Settings, rows: &[settings::Row], log: &Log) -> Exit
         Err(error) => return failed(&error),
     };
     let addresses = running.addresses();
-    let traffic: Vec<String> = addresses.traffic.iter().map(|(name, at)| format!("{name}={at}")).collect();
+    let traffic: Vec<String> = addresses
+        .traffic
+        .iter()
+        .map(|(name, at)| format!("{name}={at}"))
+        .collect();
     tracing::info!(
         name,
         traffic = traffic.join(","),
@@ -168,11 +180,18 @@ fn log(node: &str) -> Result<Log, LogError> {
         _ if std::io::stderr().is_terminal() => Form::Text,
         _ => Form::Json,
     };
-    Log::new(&LogSettings { form, filter: filter("info"), node: Some(node.to_owned()) })
+    Log::new(&LogSettings {
+        form,
+        filter: filter("info"),
+        node: Some(node.to_owned()),
+    })
 }
 
 fn filter(usual: &str) -> String {
-    std::env::var(FILTER).ok().filter(|filter| !filter.is_empty()).unwrap_or_else(|| usual.to_owned())
+    std::env::var(FILTER)
+        .ok()
+        .filter(|filter| !filter.is_empty())
+        .unwrap_or_else(|| usual.to_owned())
 }
 
 /// A panic is written like everything else, and the thread goes on as far as its task allows.
@@ -201,7 +220,9 @@ fn rescued(rescue: &Rescue) -> Result<String, sluice_consensus::StoreError> {
         _ => "The folder holds no version.".to_owned(),
     };
     Ok(match pinned {
-        Some(version) => format!("{held}\nThe node will start by version {version}, until the cluster makes a newer one than it has now."),
+        Some(version) => format!(
+            "{held}\nThe node will start by version {version}, until the cluster makes a newer one than it has now."
+        ),
         None => format!("{held}\nNothing is pinned: the node will start by the version that is live in the cluster."),
     })
 }
@@ -227,7 +248,11 @@ impl StartNode for Starter {
     fn start(&self, spec: NodeSpec) -> BoxFuture<'_, Result<Box<dyn RunningNode>, String>> {
         Box::pin(async move {
             let loaded = Settings::load(&sources(&spec)).map_err(|faults| faults.to_string())?;
-            let log = Log::new(&LogSettings { filter: filter("warn"), node: Some(spec.name.clone()), ..LogSettings::default() });
+            let log = Log::new(&LogSettings {
+                filter: filter("warn"),
+                node: Some(spec.name.clone()),
+                ..LogSettings::default()
+            });
             let log = log.map_err(|error| error.to_string())?;
             let runtime = runtime(&log).map_err(|error| error.to_string())?;
             let started = runtime.spawn(async move { Running::start(loaded.settings, &loaded.rows, &log).await });
@@ -242,7 +267,10 @@ impl StartNode for Starter {
                     return Err(error.to_string());
                 }
             };
-            let member = Member { running: Some(running), runtime: Some(runtime) };
+            let member = Member {
+                running: Some(running),
+                runtime: Some(runtime),
+            };
             Ok(Box::new(member) as Box<dyn RunningNode>)
         })
     }

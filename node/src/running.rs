@@ -81,7 +81,12 @@ impl Running {
     /// [`NodeError`]. What was begun is ended again.
     pub async fn start(settings: Settings, rows: &[Row], log: &Log) -> Result<Self, NodeError> {
         let bound = Dataplane::bind(traffic(&settings))?;
-        let listeners: Vec<String> = settings.listen.traffic.iter().map(|listener| listener.name.clone()).collect();
+        let listeners: Vec<String> = settings
+            .listen
+            .traffic
+            .iter()
+            .map(|listener| listener.name.clone())
+            .collect();
         let (store, boot) = open(&settings).await?;
         let metrics = Metrics::new();
         let admin = sluice_admin::Bound::bind(settings.listen.admin, &settings.data).await?;
@@ -98,7 +103,10 @@ impl Running {
         })
         .await?;
         let addresses = Addresses {
-            traffic: bound.addresses().map(|(name, address)| (name.to_string(), address)).collect(),
+            traffic: bound
+                .addresses()
+                .map(|(name, address)| (name.to_string(), address))
+                .collect(),
             admin: admin.local_addr(),
             peer: link.local_addr(),
         };
@@ -113,7 +121,11 @@ impl Running {
             log: log.dispatch().clone(),
             timings: Timings::default(),
             context: NodeContext { listeners },
-            initial: settings.initial.iter().map(|(name, at)| (name.clone(), at.to_string())).collect(),
+            initial: settings
+                .initial
+                .iter()
+                .map(|(name, at)| (name.clone(), at.to_string()))
+                .collect(),
             join: settings.join.iter().map(ToString::to_string).collect(),
             ephemeral: settings.ephemeral,
         })
@@ -121,12 +133,20 @@ impl Running {
         let admin = admin.serve(sluice_admin::Config {
             control: control.clone(),
             metrics,
-            token: settings.admin_token.as_ref().map(|token| Arc::from(token.expose().as_bytes())),
+            token: settings
+                .admin_token
+                .as_ref()
+                .map(|token| Arc::from(token.expose().as_bytes())),
             settings: serde_json::json!({ "settings": rows }),
         });
         control.follow();
         tokio::spawn(turn_away_while_draining(control.clone(), dataplane.clone()));
-        Ok(Self { control, dataplane, admin, addresses })
+        Ok(Self {
+            control,
+            dataplane,
+            admin,
+            addresses,
+        })
     }
 
     /// Where it listens.

@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 /// How long an order to the leader may take, beyond what a change waits by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,6 +80,7 @@ pub struct Control {
     ready: watch::Receiver<Readiness>,
     compiler: Compiler,
     pinned: Option<Pin>,
+    tasks: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
 // === impl Control ===
@@ -170,25 +172,24 @@ impl Control {
         core.write_boot(start.record).await;
         link.serve(Arc::new(Answering(Arc::downgrade(&core))));
         let (told, ready) = watch::channel(judge(&Facts::default()));
-        tokio::spawn(status::tell(Arc::clone(&core), told));
-        tokio::spawn(membership::enter(Arc::clone(&core)));
-        Ok(Self {
-            core,
+        let control = Self {
+            core: Arc::clone(&core),
             ready,
             compiler,
             pinned,
-        })
+            tasks: Arc::default(),
+        };
+        control.spawn(status::tell(Arc::clone(&core), told));
+        control.spawn(membership::enter(core));
+        Ok(control)
     }
 
     /// From now on this node serves by what the cluster wants. Once, after the admin API is up, so
     /// that a node whose configuration crashes it can be asked why.
     pub fn follow(&self) {
-        tokio::spawn(follow::follow(
-            Arc::clone(&self.core),
-            self.compiler.clone(),
-            self.pinned,
-        ));
-        tokio::spawn(follow::catch_up(Arc::clone(&self.core)));
+        let follow = follow::follow(Arc::clone(&self.core), self.compiler.clone(), self.pinned);
+        self.spawn(follow);
+        self.spawn(follow::catch_up(Arc::clone(&self.core)));
     }
 
     /// This node's name.
@@ -478,6 +479,14 @@ impl Control {
         self.core.write_boot(record).await;
         self.core.consensus.shutdown(true).await;
         self.core.link.shutdown().await;
+        for task in lock(&self.tasks).drain(..) {
+            task.abort();
+        }
+    }
+
+    /// A task that ends with this node.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.tasks).push(tokio::spawn(task).abort_handle());
     }
 
     async fn done(&self, what: ToLeader) -> Result<(), Refusal> {

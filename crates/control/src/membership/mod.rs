@@ -126,6 +126,7 @@ fn refused(core: &Core, error: &MemberError, actor: &Actor) -> Refusal {
             why: error.to_string(),
             request_id: actor.request_id.clone(),
         },
+        MemberError::NoMajority => Refusal::NoMajority,
         MemberError::Disk(error) => Refusal::Degraded { why: error.to_string() },
         MemberError::Unknown(id) => Refusal::NotFound {
             what: format!("member {id}"),
