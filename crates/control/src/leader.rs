@@ -163,22 +163,8 @@ pub(crate) fn envelope(base: u64, actor: change::Actor, body: Body) -> Envelope 
     }
 }
 
-/// Proposes, first raising the level of a cluster that has none yet: all of its nodes know the
-/// first, since there is none before it.
+/// Proposes, and says why there is no answer.
 pub(crate) async fn propose(core: &Core, envelope: Envelope, request_id: &str) -> Result<Applied, Refusal> {
-    if core.consensus.head().level == 0 {
-        let raise = Envelope {
-            level: 0,
-            idempotency: None,
-            body: Body::Level(sluice_document::LEVEL),
-            ..envelope.clone()
-        };
-        once(core, raise, request_id).await?;
-    }
-    once(core, envelope, request_id).await
-}
-
-async fn once(core: &Core, envelope: Envelope, request_id: &str) -> Result<Applied, Refusal> {
     let result = core.consensus.propose(envelope).await;
     result.map(|(applied, _)| applied).map_err(|error| match error {
         ProposeError::NotLeader { .. } | ProposeError::Shutdown => no_leader(core),
