@@ -75,7 +75,7 @@ impl Host for Binary {
 
     fn run_demo(&self, options: sluice_demo::Options) -> Exit {
         let log = match Log::new(&LogSettings {
-            filter: filter("warn"),
+            filter: filter("warn,openraft=off"),
             ..LogSettings::default()
         }) {
             Ok(log) => log,
@@ -181,7 +181,7 @@ fn log(node: &str) -> Result<Log, LogError> {
     };
     Log::new(&LogSettings {
         form,
-        filter: filter("info"),
+        filter: filter("info,openraft=warn"),
         node: Some(node.to_owned()),
     })
 }
@@ -248,7 +248,7 @@ impl StartNode for Starter {
         Box::pin(async move {
             let loaded = Settings::load(&sources(&spec)).map_err(|faults| faults.to_string())?;
             let log = Log::new(&LogSettings {
-                filter: filter("warn"),
+                filter: filter("warn,openraft=off"),
                 node: Some(spec.name.clone()),
                 ..LogSettings::default()
             });
