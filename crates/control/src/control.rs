@@ -14,7 +14,7 @@ use crate::rfc3339;
 use crate::service::Answering;
 use crate::status;
 use crate::tokens::{self, LastUsed};
-use crate::view::{AuthorView, ClusterView, MemberOp, ReadyView, TokenRole, TokenView, VersionView};
+use crate::view::{ClusterView, MemberOp, ReadyView, TokenRole, TokenView, VersionView};
 use crate::wire::{FromLeader, ToLeader};
 use crate::{members, membership};
 use sluice_consensus::{Boot, Consensus, Node, Store, Timings};
@@ -293,10 +293,8 @@ impl Control {
         let view = entries.map(|entry| VersionView {
             version: entry.version,
             at: rfc3339::from_ms(entry.at_ms),
-            author: AuthorView {
-                name: entry.author.who,
-                from: entry.author.from,
-            },
+            author: entry.author.who,
+            from: entry.author.from,
             message: entry.author.why,
             request_id: entry.request_id,
             changed: entry.changed.iter().map(|key| key.to_string()).collect(),

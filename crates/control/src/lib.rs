@@ -47,6 +47,4 @@ pub use boot_guard::{BootRecord, CRASHES, PROVEN_AFTER};
 pub use change::{Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, Wait};
 pub use control::{Config, Control, StartError};
 pub use refusal::Refusal;
-pub use view::{
-    AuthorView, ClusterView, Degraded, MemberOp, NodeView, ReadyView, Role, TokenRole, TokenView, VersionView,
-};
+pub use view::{ClusterView, Degraded, MemberOp, NodeView, ReadyView, Role, TokenRole, TokenView, VersionView};

@@ -98,23 +98,16 @@ pub struct VersionView {
     pub version: u64,
     /// When it was made, RFC 3339 UTC, by the leader's clock.
     pub at: String,
-    /// Who made it.
-    pub author: AuthorView,
+    /// Who made it: the token's name, or `owner` through the Unix socket.
+    pub author: String,
+    /// From which address, through which node.
+    pub from: String,
     /// `-m`.
     pub message: Option<String>,
     /// The request that made it.
     pub request_id: String,
     /// The parts that it changed.
     pub changed: Vec<String>,
-}
-
-/// Who made a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuthorView {
-    /// The token's name.
-    pub name: String,
-    /// Where from.
-    pub from: String,
 }
 
 /// One token, without its secret.

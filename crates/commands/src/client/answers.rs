@@ -3,7 +3,6 @@
 //! Read leniently: a node that is newer than this command may say more, and one that is older less.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sluice_document::Diagnostic;
 
 /// Of a change.
@@ -112,7 +111,7 @@ pub(crate) struct Version {
     #[serde(default)]
     pub(crate) at: String,
     #[serde(default)]
-    author: Value,
+    pub(crate) author: String,
     #[serde(default)]
     pub(crate) message: Option<String>,
     #[serde(default)]
@@ -161,16 +160,4 @@ pub(crate) struct SettingRow {
     pub(crate) origin: String,
     #[serde(default)]
     pub(crate) from: Option<String>,
-}
-
-impl Version {
-    /// Who made it.
-    pub(crate) fn author(&self) -> &str {
-        let of = |key: &str| self.author.get(key).and_then(Value::as_str);
-        self.author
-            .as_str()
-            .or_else(|| of("name"))
-            .or_else(|| of("who"))
-            .unwrap_or_default()
-    }
 }

@@ -287,7 +287,7 @@ fn history_is_a_table_of_who_changed_what_and_why() {
         at(
             3,
             &json!({"versions": [
-            {"version": 3, "at": "2026-11-29T15:00:00Z", "author": {"name": "ops", "from": "127.0.0.1"}, "message": "more", "request_id": "r", "changed": ["a", "b", "c", "d"]},
+            {"version": 3, "at": "2026-11-29T15:00:00Z", "author": "ops", "from": "127.0.0.1 through n1", "message": "more", "request_id": "r", "changed": ["a", "b", "c", "d"]},
             {"version": 2, "at": "2026-11-29T14:00:00Z", "author": "boot", "message": null, "request_id": "q", "changed": ["a"]}]}),
         )
     });

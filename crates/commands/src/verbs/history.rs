@@ -28,7 +28,7 @@ pub(crate) async fn history(args: &arguments::History, session: &Session<'_>) ->
         [
             version.version.to_string(),
             version.at.clone(),
-            version.author().to_owned(),
+            version.author.clone(),
             some(&version.changed),
             version.message.clone().unwrap_or_default(),
         ]
