@@ -2,6 +2,7 @@
 
 use cluster_tests::admin::{Written, version_of};
 use cluster_tests::document::{HOST, answering, many_routes, marking, one_mark, with_routes};
+use cluster_tests::wire::Wire;
 use cluster_tests::{Admin, Backend, Call, Cluster, Load, World, eventually, rounds};
 use fastrand::Rng;
 use std::net::SocketAddr;
@@ -80,14 +81,16 @@ async fn no_request_falls_between_two_versions_that_replace_everything() {
 /// When a node was first seen to serve by each version.
 async fn first_seen(at: SocketAddr, stop: Arc<AtomicBool>) -> Vec<(u64, Instant)> {
     let mut seen: Vec<(u64, Instant)> = Vec::new();
-    let stream = cluster_tests::call::connect(at, None).await.expect("the node listens");
-    let mut wire = cluster_tests::wire::Wire::new(stream);
+    let mut wire = Wire::connect(at).await.expect("the node listens");
     while !stop.load(Ordering::Relaxed) {
         wire.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             .await
             .expect("the connection is kept");
         let head = wire.head().await.expect("an answer").expect("an answer");
         wire.body(&head).await.expect("a body");
+        if head.field("connection") == Some("close") {
+            wire = Wire::connect(at).await.expect("the node listens");
+        }
         let version = head
             .field("sluice-version")
             .and_then(|text| text.parse().ok())
@@ -359,7 +362,7 @@ async fn a_bad_part_is_refused_whole_and_takes_nothing_away() {
     }
     let bad_part = cluster
         .admin(3)
-        .put_part("/gateways/web/routes/one", "{ path: one, respond: 5 }", "")
+        .put_part("/gateways/web/routes/one", "{ path: 1, respond: 5 }", "")
         .await;
     let refused = bad_part.expect("an answer").expect(422);
     assert!(

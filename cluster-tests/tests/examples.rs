@@ -14,9 +14,9 @@ const SERVICES: [&str; 6] = ["orders-1", "orders-2", "users", "echo", "slow", "s
 
 /// A node with a named listener, and services in the places where the examples look for them.
 struct Stage {
-    world: World,
     cluster: Cluster,
     services: Vec<Backend>,
+    world: World,
 }
 
 impl Stage {

@@ -7,11 +7,11 @@ use http::Method;
 
 /// A node with three echo services `a`, `b`, `c` behind it.
 struct Gateway {
-    world: World,
     cluster: Cluster,
     a: Backend,
     b: Backend,
     c: Backend,
+    world: World,
 }
 
 impl Gateway {
