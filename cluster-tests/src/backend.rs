@@ -27,6 +27,7 @@ struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<Head>>,
     count: AtomicUsize,
+    ended: AtomicUsize,
     broken: Mutex<Vec<String>>,
 }
 
@@ -83,6 +84,7 @@ impl Backend {
                         if let Err(error) = talk.await {
                             journal.note_broken(number, &error);
                         }
+                        journal.0.ended.fetch_add(1, Ordering::Relaxed);
                     });
                     while conversations.try_join_next().is_some() {}
                 }
@@ -121,6 +123,11 @@ impl Journal {
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.0.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that have ended, by whichever side.
+    pub fn ended(&self) -> usize {
+        self.0.ended.load(Ordering::Relaxed)
     }
 
     /// Requests seen so far.

@@ -468,7 +468,7 @@ async fn a_body_where_none_may_be_does_not_poison_the_next_answer() {
                 "/long" => ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst", "plus"),
                 _ => {
                     wire.send(answer_of("a", &head, b"", &[])).await?;
-                    continue;
+                    return wire.finish().await;
                 }
             };
             wire.send(answer).await?;
@@ -496,11 +496,27 @@ async fn a_body_where_none_may_be_does_not_poison_the_next_answer() {
             if late {
                 call = call.header("x-late", "1");
             }
-            let answer = call.answer().await.expect(status);
-            assert_eq!(answer.text(), body, "{path}");
+            let answer = call.answer().await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.text().as_str()),
+                (status, body),
+                "{path}, late: {late}"
+            );
+            // What comes without having been asked for ends the connection.
+            let journal = service.journal();
+            eventually("the connection to be given up", || async {
+                let open = journal.connections() - journal.ended();
+                if open == 0 {
+                    Ok(())
+                } else {
+                    Err(format!("{open} open after {path}, late: {late}"))
+                }
+            })
+            .await;
             let next = format!("/next-{number}-{late}");
-            let answer = Call::get(at, &next).answer().await.expect(200);
-            assert_eq!(answer.json()["target"], next, "after {path}");
+            let answer = Call::get(at, &next).answer().await;
+            assert_eq!(answer.status, 200, "after {path}, late: {late}: {}", answer.text());
+            assert_eq!(answer.json()["target"], next, "after {path}, late: {late}");
         }
     }
 }
@@ -768,8 +784,9 @@ async fn ambiguous_framing_never_makes_two_requests_of_one() {
         let (answers, _) = wire.rest_or_reset().await;
         let statuses = String::from_utf8_lossy(&answers).matches("HTTP/1.1 ").count();
         let after = echo.journal().count_of("GET /smuggled");
-        // With chunked as the only coding there are two honest requests on this connection: that is pipelining.
-        if !name.starts_with("nominated") {
+        // Where chunked is the last coding, the body ends where it says: the second request is honest pipelining.
+        let honest = name.starts_with("nominated") || framing.contains(", chunked");
+        if !honest {
             assert_eq!(after, before, "{name}: {}", String::from_utf8_lossy(&answers));
         }
         assert!(statuses >= 1, "{name}: no answer at all");
