@@ -5,7 +5,12 @@ use crate::core::{Core, Rehearsed, lock};
 use crate::wire::{Objection, Prepare, Prepared, WireChange};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
+
+/// The version that a change was made for reaches a member that keeps up within milliseconds. One that still lacks it
+/// after this lags behind, and the cluster does not wait for it.
+const ARRIVAL: Duration = Duration::from_secs(2);
 
 /// Compiles the change against what this node serves by, and keeps the result: when the change is
 /// committed it is published without being compiled again.
@@ -13,8 +18,10 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
     let Prepare { base, changes, within } = asked;
     let within = within.min(TIME);
     let mut head = core.consensus.watch();
-    let arrived = timeout(within, head.wait_for(|head| head.version >= base)).await;
-    let arrived = arrived.is_ok_and(|head| head.is_ok());
+    // Where the disk has failed nothing arrives any more: the others are not to wait for it.
+    let follows = core.situation.borrow().disk.is_none();
+    let arrival = head.wait_for(|head| head.version >= base);
+    let arrived = follows && timeout(within.min(ARRIVAL), arrival).await.is_ok_and(|head| head.is_ok());
     let at = core.consensus.head().version;
     if !arrived || at != base {
         return Prepared::Behind { at };
