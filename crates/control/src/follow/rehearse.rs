@@ -21,7 +21,10 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
     // Where the disk has failed nothing arrives any more: the others are not to wait for it.
     let follows = core.situation.borrow().disk.is_none();
     let arrival = head.wait_for(|head| head.version >= base);
-    let arrived = follows && timeout(within.min(ARRIVAL), arrival).await.is_ok_and(|head| head.is_ok());
+    let arrived = follows
+        && timeout(within.min(ARRIVAL), arrival)
+            .await
+            .is_ok_and(|head| head.is_ok());
     let at = core.consensus.head().version;
     if !arrived || at != base {
         return Prepared::Behind { at };
