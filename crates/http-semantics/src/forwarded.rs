@@ -26,6 +26,7 @@ use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::reserved;
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use ipnet::IpNet;
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -65,6 +66,8 @@ pub struct Peer {
     port: u16,
     /// `for=…`, for `Forwarded`.
     element: Box<str>,
+    /// What a connection asked for last, and the `Forwarded` of that: nearly all ask for one host only.
+    last: RefCell<Option<(HeaderValue, HeaderValue)>>,
 }
 
 /// Who is behind a request and what they asked for.
@@ -141,12 +144,29 @@ impl Peer {
             port_text: HeaderValue::from(port),
             port,
             element: element.into(),
+            last: RefCell::new(None),
         }
     }
 
     /// The other end of the connection.
     pub fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// The `Forwarded` of a request that the peer itself made for `host`.
+    fn forwarded(&self, host: &HeaderValue, make: impl FnOnce() -> HeaderValue) -> HeaderValue {
+        let mut last = self.last.borrow_mut();
+        match &*last {
+            Some((known, forwarded)) if known == host => forwarded.clone(),
+            _ => {
+                let forwarded = make();
+                // A copy: the value of a request holds all of the request's head.
+                if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+                    *last = Some((host, forwarded.clone()));
+                }
+                forwarded
+            }
+        }
     }
 
     /// Whether one of `trusted` holds it.
@@ -163,15 +183,7 @@ impl Inbound {
     pub fn resolve(headers: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Self {
         let host = headers.get(HOST).filter(|host| is_authority(host)).cloned();
         if !peer.is_trusted(trusted) {
-            return Self {
-                client: peer.address,
-                scheme: peer.scheme,
-                host,
-                port: peer.port,
-                trusted: false,
-                request_id: None,
-                chain: Vec::new(),
-            };
+            return Self::of_stranger(peer, host);
         }
         let told = Told::read(headers, trusted);
         Self {
@@ -185,11 +197,28 @@ impl Inbound {
         }
     }
 
+    /// A request of a peer that is not trusted, for a `host` that was found to be one.
+    pub fn of_stranger(peer: &Peer, host: Option<HeaderValue>) -> Self {
+        Self {
+            client: peer.address,
+            scheme: peer.scheme,
+            host,
+            port: peer.port,
+            trusted: false,
+            request_id: None,
+            chain: Vec::new(),
+        }
+    }
+
     /// Drops what the client may not say, and writes ours: `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`,
     /// `X-Request-Id`, and one more `Via`.
     pub fn write(&self, headers: &mut HeaderMap, peer: &Peer, id: &RequestId) {
         self.drop_reserved(headers);
-        let forwarded = text_value(self.elements(headers.get(HOST), peer));
+        let make = || text_value(self.elements(headers.get(HOST), peer));
+        let forwarded = match &self.host {
+            Some(host) if self.chain.is_empty() && self.scheme == peer.scheme => peer.forwarded(host, make),
+            _ => make(),
+        };
         headers.insert(FORWARDED, forwarded);
         headers.insert(X_FORWARDED_FOR, self.addresses(peer));
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));

@@ -1,5 +1,6 @@
 //! The id that a request is known by in answers, logs and services.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 
@@ -25,6 +26,13 @@ impl RequestId {
         }
         // Hexadecimal digits are a legal value: the fallback is never taken.
         Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0")))
+    }
+
+    /// An id of our own, of hexadecimal digits that the caller made; nothing else becomes an id. Shares their memory.
+    pub fn from_digits(digits: Bytes) -> Option<Self> {
+        let digital = digits.len() <= LONGEST && digits.iter().all(u8::is_ascii_hexdigit);
+        let value = HeaderValue::from_maybe_shared(digits).ok().filter(|_| digital)?;
+        (!value.is_empty()).then_some(Self(value))
     }
 
     /// One that somebody else chose: 1 to 128 letters, digits and `-._~+/=:@`. Others are not taken over, so that an id
@@ -75,6 +83,13 @@ mod tests {
         let id = RequestId::from_random(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
         assert_eq!(id.as_str(), "0123456789abcdef0011223344556677");
         assert_eq!(RequestId::from_random(0).as_str(), "0".repeat(32));
+        assert_eq!(
+            RequestId::from_digits(Bytes::from_static(b"0aF")).unwrap().as_str(),
+            "0aF"
+        );
+        for text in ["", "xyz", "0 1", &"0".repeat(129)] {
+            assert_eq!(RequestId::from_digits(Bytes::from(text.to_owned())), None, "{text}");
+        }
         assert!(RequestId::from_value(id.as_value()).is_some());
     }
 

@@ -115,7 +115,7 @@ impl Group {
         &self,
         worker: &Rc<Worker>,
         timeouts: &Timeouts,
-        request: Request<Body>,
+        request: &mut Request<Body>,
         attempts: &mut Attempts,
     ) -> Result<Response<Body>, SendError> {
         let started = Instant::now();
@@ -137,7 +137,7 @@ impl Group {
         &self,
         worker: &Rc<Worker>,
         timeouts: &Timeouts,
-        mut request: Request<Body>,
+        request: &mut Request<Body>,
         attempts: &mut Attempts,
         started: Instant,
     ) -> Result<Response<Body>, SendError> {
@@ -154,7 +154,7 @@ impl Group {
         let target = &self.targets[place];
         attempts.target = Some(Arc::clone(&target.spec.url));
         let lease = Lease::new(worker, target);
-        if let Err(error) = prepare(&mut request, &self.spec, &target.spec, attempts.bare_path) {
+        if let Err(error) = prepare(request, &self.spec, &target.spec, attempts.bare_path) {
             return Err(told(
                 target,
                 SendErrorKind::Protocol,
@@ -185,7 +185,7 @@ impl Group {
 impl Exchange<'_> {
     async fn run(
         &mut self,
-        mut request: Request<Body>,
+        request: &mut Request<Body>,
         kept: Option<Box<Live>>,
     ) -> Result<(Box<Live>, Response<Incoming>), SendError> {
         self.attempts.reused = kept.is_some();
@@ -201,13 +201,14 @@ impl Exchange<'_> {
                     self.attempts.reused = false;
                     self.target.entry.replaced(why);
                     self.clock.attempt(Instant::now());
-                    request = again;
+                    *request = again;
                 }
             }
         } else {
             *request.body_mut() = self.source.read().unwrap_or_default();
         }
-        let mut live = self.connect().await?;
+        // Apart: it is large, and most requests need no memory for it.
+        let mut live = Box::pin(self.connect()).await?;
         match self.attempt(&mut live, request, false).await? {
             Ok(response) => Ok((live, response)),
             Err(failure) => Err(self.failed(&live, failure.fault)),
@@ -217,7 +218,7 @@ impl Exchange<'_> {
     async fn attempt(
         &mut self,
         live: &mut Live,
-        request: Request<Body>,
+        request: &mut Request<Body>,
         record: bool,
     ) -> Result<Result<Response<Incoming>, Failure>, SendError> {
         self.attempts.tries += 1;

@@ -8,6 +8,7 @@ use crate::spec::{Spec, Timeouts};
 use crate::worker::{Worker, WorkerContext};
 use http::{Request, Response};
 use std::fmt;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -76,15 +77,22 @@ impl Upstreams {
     /// # Errors
     ///
     /// [`SendError`]. Once there is an answer, what fails later is in its body.
-    pub async fn send(
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an argument of an async fn is kept twice in its future"
+    )]
+    pub fn send(
         &self,
         spec: &Arc<Spec>,
         timeouts: &Timeouts,
-        request: Request<Body>,
+        mut request: Request<Body>,
         attempts: &mut Attempts,
-    ) -> Result<Response<Body>, SendError> {
-        let group = self.group(spec);
-        group.send(&self.0, timeouts, request, attempts).await
+    ) -> impl Future<Output = Result<Response<Body>, SendError>> {
+        // The request lies here until it is written, and is not moved from future to future.
+        async move {
+            let group = self.group(spec);
+            group.send(&self.0, timeouts, &mut request, attempts).await
+        }
     }
 
     fn group(&self, spec: &Arc<Spec>) -> Rc<Group> {

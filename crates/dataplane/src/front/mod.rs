@@ -14,6 +14,7 @@ use crate::outgoing::Outgoing;
 use crate::settings::Edge;
 use crate::way;
 use crate::worker::{Listed, Worker};
+use http::HeaderValue;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -21,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use sluice_http_semantics::forwarded::{Peer, Scheme};
 use sluice_http_semantics::problem::Code;
 use sluice_transport::{Io, Limits};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -77,6 +79,8 @@ pub(crate) struct Client {
     pub(crate) place: usize,
     pub(crate) made: Instant,
     pub(crate) wire: Rc<Wire>,
+    /// The Host that was asked for last, and its name: nearly all ask for one only.
+    pub(crate) last_host: RefCell<Option<(HeaderValue, Rc<str>)>>,
 }
 
 /// One connection, as a task.
@@ -141,6 +145,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, pl
         place,
         made: now,
         wire: Rc::clone(&wire),
+        last_host: RefCell::default(),
     });
     let io = Io::tcp(stream, LIMITS);
     let tap = Tap::new(io, Rc::clone(&wire), Rc::clone(worker));

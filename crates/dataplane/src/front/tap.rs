@@ -25,6 +25,9 @@ const STILL_HERE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// hyper's own answers are a status line and three fields.
 const LONGEST_OWN: usize = 256;
 
+/// Up to here two buffers are written as one.
+const SMALL: usize = 8 * 1024;
+
 pub(super) struct Tap {
     io: Io<TcpStream>,
     wire: Rc<Wire>,
@@ -217,7 +220,19 @@ impl AsyncWrite for Tap {
             let whole = bufs.iter().map(|buf| buf.len()).sum();
             return this.write_instead(cx, whole);
         }
-        Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
+        match bufs {
+            [one] => Pin::new(&mut this.io).poll_write(cx, one),
+            // A head and a small body: copying them together costs less than what the system
+            // spends on a list of buffers.
+            [head, body] if head.len() + body.len() <= SMALL => {
+                let mut together = this.worker.scratch.borrow_mut();
+                together.clear();
+                together.extend_from_slice(head);
+                together.extend_from_slice(body);
+                Pin::new(&mut this.io).poll_write(cx, &together)
+            }
+            _ => Pin::new(&mut this.io).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

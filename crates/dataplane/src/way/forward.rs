@@ -1,11 +1,11 @@
 //! To a target and back.
 
-use super::asked::Asked;
+use super::asked::{Asked, Kept};
 use crate::exchange::Exchange;
 use crate::incoming::Limited;
 use crate::own_answer::Refusal;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Response, Uri};
 use http_body::Body as _;
 use sluice_http_semantics::hop::remove_response_hop_by_hop;
 use sluice_http_semantics::path::Path;
@@ -13,9 +13,8 @@ use sluice_http_semantics::problem::Code;
 use sluice_policy::Answer;
 use sluice_policy::rewrite::Rewritten;
 use sluice_snapshot::Route;
-use sluice_upstream::{Body, BodyError, Incoming, SendError, SendErrorKind, Spec, Which};
+use sluice_upstream::{Body, BodyError, Incoming, SendError, SendErrorKind, Which};
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// The body of a request, with the limits of its route. What tells its length is judged at once.
 pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Result<Body, Refusal> {
@@ -73,21 +72,19 @@ pub(super) fn composed(exchange: &mut Exchange, answer: Answer) -> Response<Body
     response
 }
 
-/// Sends the request, which is ready for its target, and makes the answer ready for the client.
-pub(super) async fn forward(
+/// What came of a request that was sent, made ready for the client.
+pub(super) fn answered(
     exchange: &mut Exchange,
     route: &Route,
-    upstream: &Arc<Spec>,
-    request: Request<Body>,
+    sent: Result<Response<Body>, SendError>,
+    kept: &Kept,
 ) -> Result<Response<Body>, Refusal> {
-    let worker = Rc::clone(&exchange.worker);
-    let sent = worker
-        .upstreams
-        .send(upstream, &route.timeouts, request, &mut exchange.attempts)
-        .await;
     let mut response = sent.map_err(refused)?;
     exchange.forwarded(response.status().as_u16());
     remove_response_hop_by_hop(response.headers_mut());
+    if let Some(transform) = &route.response_headers {
+        transform.apply(response.headers_mut(), kept);
+    }
     Ok(response)
 }
 

@@ -18,7 +18,7 @@ use crate::own_answer::Refusal;
 use crate::worker::{Held, Worker};
 use asked::{Asked, Kept};
 use futures_util::FutureExt;
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, EXPECT, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use sluice_http_semantics::forwarded::Inbound;
@@ -50,19 +50,36 @@ struct Exposed {
 }
 
 /// Answers a request, whatever comes.
-pub(crate) async fn answer(
+///
+/// The future is kept small, since a connection holds one, and moves it, for each request.
+pub(crate) fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Infallible> {
-    let (head, body) = request.into_parts();
-    let version = head.version;
+) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> {
+    let version = request.version();
     let held = worker.held();
-    let mut exchange = Exchange::begin(worker, client, &head.method);
+    let mut exchange = Exchange::begin(worker, client, request.method());
     let mut exposed = Exposed::default();
-    let served = AssertUnwindSafe(serve(&mut exchange, &mut exposed, &held, head, body))
-        .catch_unwind()
-        .await;
+    let mut request = Some(request);
+    async move {
+        let served = AssertUnwindSafe(serve(&mut exchange, &mut exposed, &held, &mut request))
+            .catch_unwind()
+            .await;
+        Ok(finish(served, exchange, exposed, held, version))
+    }
+}
+
+type Served = std::thread::Result<Result<Response<Body>, Refusal>>;
+
+/// What every answer gets, whatever became of its request.
+fn finish(
+    served: Served,
+    mut exchange: Exchange,
+    exposed: Exposed,
+    held: Rc<Held>,
+    version: http::Version,
+) -> Response<Outgoing> {
     let mut ends = false;
     let mut response = match served {
         Ok(Ok(response)) => response,
@@ -87,7 +104,7 @@ pub(crate) async fn answer(
     }
     // From here on the answer holds no snapshot.
     drop(held);
-    Ok(response.map(|body| Outgoing::new(body, exchange, version)))
+    response.map(|body| Outgoing::new(body, exchange, version))
 }
 
 /// Whether the connection ends with this answer.
@@ -102,15 +119,56 @@ async fn serve(
     exchange: &mut Exchange,
     exposed: &mut Exposed,
     held: &Held,
-    mut head: Parts,
-    body: Incoming,
+    request: &mut Option<Request<Incoming>>,
 ) -> Result<Response<Body>, Refusal> {
+    let worker = Rc::clone(&exchange.worker);
+    let Prepared {
+        route,
+        upstream,
+        request,
+        kept,
+    } = match prepare(exchange, exposed, held, request)? {
+        Next::Forward(prepared) => prepared,
+        Next::Answer(response) => return Ok(response),
+    };
+    let sent = worker
+        .upstreams
+        .send(upstream, &route.timeouts, request, &mut exchange.attempts)
+        .await;
+    forward::answered(exchange, route, sent, &kept)
+}
+
+/// A request that is ready for its target.
+struct Prepared<'s> {
+    route: &'s Route,
+    upstream: &'s Arc<Spec>,
+    request: Request<Body>,
+    kept: Kept,
+}
+
+enum Next<'s> {
+    Forward(Prepared<'s>),
+    Answer(Response<Body>),
+}
+
+/// All that is done with a request before it leaves.
+fn prepare<'s>(
+    exchange: &mut Exchange,
+    exposed: &mut Exposed,
+    held: &'s Held,
+    request: &mut Option<Request<Incoming>>,
+) -> Result<Next<'s>, Refusal> {
+    // Taken once: it is there.
+    let Some(request) = request.take() else {
+        return Err(Refusal::new(Code::Internal, "the request was gone"));
+    };
+    let (mut head, body) = request.into_parts();
     target::check(&head, exchange.worker.edge())?;
     target::to_origin_form(&mut head)?;
     let Chosen { route, inbound, what } = choose(exchange, exposed, held, &head)?;
     let (upstream, target, kept) = match what {
         What::Forward { upstream, target, kept } => (upstream, target, kept),
-        What::Answer(answer) => return Ok(forward::composed(exchange, answer)),
+        What::Answer(answer) => return Ok(Next::Answer(forward::composed(exchange, answer))),
     };
     let body = forward::limited(exchange, route, body)?;
     if let Some(target) = target {
@@ -120,16 +178,15 @@ async fn serve(
     remove_request_hop_by_hop(&mut head.headers);
     head.headers.remove(EXPECT);
     inbound.write(&mut head.headers, &exchange.client.forwarded, &exchange.id);
-    // Nothing of it is needed while the target works.
-    drop(inbound);
     if let Some(transform) = &route.request_headers {
         transform.apply(&mut head.headers, &kept);
     }
-    let mut response = forward::forward(exchange, route, upstream, Request::from_parts(head, body)).await?;
-    if let Some(transform) = &route.response_headers {
-        transform.apply(response.headers_mut(), &kept);
-    }
-    Ok(response)
+    Ok(Next::Forward(Prepared {
+        route,
+        upstream,
+        request: Request::from_parts(head, body),
+        kept,
+    }))
 }
 
 /// A route, and what it makes of the request.
@@ -158,14 +215,17 @@ fn choose<'s>(
     head: &Parts,
 ) -> Result<Chosen<'s>, Refusal> {
     let client = &exchange.client;
-    let host = target::host(head)?;
+    let host = target::host(head, &client.last_host)?;
     let path = target::path(&head.uri)?;
     let listener = &exchange.worker.crew.settings.listeners[client.place].name;
     let Some(gateway) = held.snapshot.gateway(listener, &host) else {
         return Err(Refusal::new(Code::NoRoute, "no gateway has this host on this listener"));
     };
     *exposed = Exposed::of(gateway);
-    let inbound = Inbound::resolve(&head.headers, &client.forwarded, &gateway.trusted);
+    let inbound = match client.forwarded.is_trusted(&gateway.trusted) {
+        true => Inbound::resolve(&head.headers, &client.forwarded, &gateway.trusted),
+        false => Inbound::of_stranger(&client.forwarded, head.headers.get(HOST).cloned()),
+    };
     if let Some(id) = &inbound.request_id {
         exchange.id = id.clone();
     }

@@ -10,7 +10,8 @@ use sluice_http_semantics::framing::{check_transfer_encoding, host_of};
 use sluice_http_semantics::host::Host;
 use sluice_http_semantics::path::Path;
 use sluice_http_semantics::problem::Code;
-use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Refuses what no route can take, however it is declared.
 pub(super) fn check(head: &Parts, edge: &Edge) -> Result<(), Refusal> {
@@ -65,9 +66,20 @@ pub(super) fn to_origin_form(head: &mut Parts) -> Result<(), Refusal> {
 
 /// Whom the request is for, lower case and without a port. Empty where an HTTP/1.0 client named
 /// nobody.
-pub(super) fn host(head: &Parts) -> Result<Cow<'_, str>, Refusal> {
+pub(super) fn host(head: &Parts, last: &RefCell<Option<(HeaderValue, Rc<str>)>>) -> Result<Rc<str>, Refusal> {
+    let mut given = head.headers.get_all(HOST).iter();
+    let given = given.next().filter(|_| given.next().is_none());
+    if let (Some((known, name)), Some(given)) = (&*last.borrow(), given)
+        && known == given
+    {
+        return Ok(Rc::clone(name));
+    }
     let host = host_of(&head.uri, &head.headers, head.version).map_err(bad)?;
-    Ok(host.map(Host::into_name).unwrap_or_default())
+    let name: Rc<str> = host.map(Host::into_name).unwrap_or_default().into();
+    // A copy: the value of a request holds all of the request's head.
+    let known = given.and_then(|given| HeaderValue::from_bytes(given.as_bytes()).ok());
+    last.replace(known.map(|known| (known, Rc::clone(&name))));
+    Ok(name)
 }
 
 /// The one path that decides the match and that the target sees.
@@ -111,7 +123,7 @@ mod tests {
         to_origin_form(&mut head).unwrap();
         assert_eq!(head.uri, "/x?y");
         assert_eq!(head.headers[HOST], "b.example:81");
-        assert_eq!(host(&head).unwrap(), "b.example");
+        assert_eq!(&*host(&head, &RefCell::default()).unwrap(), "b.example");
     }
 
     #[test]
@@ -153,8 +165,20 @@ mod tests {
     #[test]
     fn a_client_of_http_1_0_may_name_nobody() {
         let mut head = head("GET", "/", None);
-        assert!(host(&head).is_err());
+        let last = RefCell::default();
+        assert!(host(&head, &last).is_err());
         head.version = http::Version::HTTP_10;
-        assert_eq!(host(&head).unwrap(), "");
+        assert_eq!(&*host(&head, &last).unwrap(), "");
+    }
+
+    #[test]
+    fn a_host_that_was_just_known_is_still_the_only_one() {
+        let last = RefCell::default();
+        let mut head = head("GET", "/", Some("A.example:80"));
+        for _ in 0..2 {
+            assert_eq!(&*host(&head, &last).unwrap(), "a.example");
+        }
+        head.headers.append(HOST, HeaderValue::from_static("b.example"));
+        assert!(host(&head, &last).is_err());
     }
 }

@@ -1,7 +1,6 @@
 //! Ids of requests.
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
 use sluice_http_semantics::request_id::RequestId;
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
@@ -46,16 +45,19 @@ impl Ids {
         block.extend_from_slice(&self.life);
         block.extend_from_slice(&hex(next));
         let id: Bytes = block.split().freeze();
-        let id = HeaderValue::from_maybe_shared(id).ok();
-        // Hexadecimal digits are a field's value, and an id: the other way is never taken.
-        id.and_then(|id| RequestId::from_value(&id))
-            .unwrap_or_else(|| RequestId::from_random(next.into()))
+        // Of digits alone: the other way is never taken.
+        RequestId::from_digits(id).unwrap_or_else(|| RequestId::from_random(next.into()))
     }
 }
 
 fn hex(number: u64) -> [u8; LENGTH / 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    std::array::from_fn(|i| DIGITS[(number >> (60 - 4 * i) & 15) as usize])
+    let mut text = [0; LENGTH / 2];
+    for (two, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        two[0] = DIGITS[usize::from(byte >> 4)];
+        two[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub(crate) struct Worker {
     /// The node's name, as a field's value.
     pub(crate) node: HeaderValue,
     pub(crate) fault_points: FaultPoints,
+    /// For bytes that are written together. Never borrowed across a wait.
+    pub(crate) scratch: RefCell<Vec<u8>>,
     front: RefCell<Front>,
     taken: Cell<Serial>,
     held: RefCell<Rc<Held>>,
@@ -91,6 +93,7 @@ impl Worker {
             ids: Ids::new(),
             node: node_value(&settings.node),
             fault_points,
+            scratch: RefCell::default(),
             taken: Cell::new(Serial(0)),
             held: RefCell::new(Rc::new(Held::new(Arc::new(Snapshot::empty())))),
             front: RefCell::new(front),

@@ -102,7 +102,7 @@ impl Live {
         }))
     }
 
-    /// Sends `request` and waits for the head of its answer. `expired` is asked whenever there is
+    /// Sends `request`, which is taken out of its place, and waits for the head of its answer. `expired` is asked whenever there is
     /// nothing to do but to wait, and told how the writing goes and how much was written; its `E`
     /// ends the wait.
     ///
@@ -111,12 +111,12 @@ impl Live {
     /// Dropping the future leaves the connection in the middle of an exchange: drop it too.
     pub(crate) async fn exchange<E>(
         &mut self,
-        request: Request<Body>,
+        request: &mut Request<Body>,
         record: bool,
         mut expired: impl FnMut(&mut Timer, &mut Context<'_>, Writing, u64) -> Poll<E>,
     ) -> Result<Response<Incoming>, Result<Failure, E>> {
         self.wire.begin(record);
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send_request(std::mem::take(request)));
         let result = std::future::poll_fn(|cx| {
             if let Poll::Ready(result) = self.drive(cx, |cx| answer.as_mut().poll(cx)) {
                 return Poll::Ready(Ok(result));

@@ -136,7 +136,11 @@ impl AsyncWrite for Tap {
         if let Some(first) = bufs.first() {
             this.wire.record(first);
         }
-        let result = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        // For one buffer the system has a shorter way.
+        let result = match bufs {
+            [one] => Pin::new(&mut this.io).poll_write(cx, one),
+            _ => Pin::new(&mut this.io).poll_write_vectored(cx, bufs),
+        };
         this.wrote(result)
     }
 
