@@ -20,6 +20,7 @@ use sluice_telemetry::log::Log;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 /// Why a node does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,7 @@ pub enum NodeError {
 pub struct Running {
     control: Control,
     dataplane: Dataplane,
+    turning_away: AbortHandle,
     admin: Serving,
     addresses: Addresses,
 }
@@ -141,10 +143,11 @@ impl Running {
             settings: serde_json::json!({ "settings": rows }),
         });
         control.follow();
-        tokio::spawn(turn_away_while_draining(control.clone(), dataplane.clone()));
+        let turning_away = tokio::spawn(turn_away_while_draining(control.clone(), dataplane.clone())).abort_handle();
         Ok(Self {
             control,
             dataplane,
+            turning_away,
             admin,
             addresses,
         })
@@ -160,6 +163,8 @@ impl Running {
     /// under way is given `edge.drain_timeout`; then the leadership goes to another node, and the disk comes to rest.
     pub async fn stop(self) {
         tracing::info!("draining");
+        // The way out has a time for turning clients away of its own: after the balancers have seen it.
+        self.turning_away.abort();
         self.control.set_draining(true);
         self.dataplane.drain().await;
         self.dataplane.stop();
