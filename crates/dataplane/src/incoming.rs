@@ -3,6 +3,7 @@
 use crate::front::Wire;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use sluice_http_semantics::reserved::clean_trailers;
 use sluice_upstream::{BodyError, Incoming};
 use std::future::Future;
 use std::pin::Pin;
@@ -48,7 +49,10 @@ impl Limited {
         }
     }
 
-    fn check(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    fn check(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        if let Some(trailers) = frame.trailers_mut() {
+            clean_trailers(trailers);
+        }
         if let Some(data) = frame.data_ref() {
             self.came += data.len() as u64;
             if let Some(limit) = self.limit.filter(|limit| self.came > *limit) {

@@ -3,6 +3,7 @@
 use crate::exchange::Exchange;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use sluice_http_semantics::reserved::clean_trailers;
 use sluice_upstream::{Body, BodyError};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -43,9 +44,12 @@ impl http_body::Body for Outgoing {
         if let Some(failed) = this.failed.take() {
             return Poll::Ready(Some(Err(failed)));
         }
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        match &frame {
+        let mut frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
                 if let Some(data) = frame.data_ref() {
                     this.exchange.sent(data.len());
                 }

@@ -51,6 +51,13 @@ impl Refusal {
         }
     }
 
+    /// Whether nothing of this connection is read any more: where a request ends, or for whom it is, may
+    /// look otherwise to who stands before us, and then what follows it is not the request that it
+    /// seems (RFC 9112 §6.3, §11.2).
+    pub(crate) fn ends(&self) -> bool {
+        matches!(self.code, Code::BadRequest | Code::ConnectNotSupported)
+    }
+
     /// Why.
     #[cfg(test)]
     pub(crate) fn code(&self) -> Code {

@@ -4,6 +4,8 @@
 //! another when they read names (CGI does), so a name is compared with both taken for equal: `X_Forwarded_For` is
 //! dropped like `X-Forwarded-For`. Other names with underscores are nobody's business here.
 
+use http::{HeaderMap, HeaderName};
+
 /// Why a document may not change a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
@@ -113,6 +115,17 @@ pub fn forbidden(name: &str) -> Option<Forbidden> {
     }
 }
 
+/// Takes out of the fields after a body what none of them may say, whoever sent it: what frames or routes a message
+/// (RFC 9110 §6.5.1), what ends at each hop, and all that only the gateway says. Services that merge trailers into the
+/// fields of the head would take it for ours.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    let unwanted = |name: &&HeaderName| is_reserved(name.as_str()) || forbidden(name.as_str()).is_some();
+    let names: Vec<HeaderName> = trailers.keys().filter(unwanted).cloned().collect();
+    for name in names {
+        trailers.remove(name);
+    }
+}
+
 /// `known` is lower case, with dashes.
 fn same(name: &[u8], known: &str) -> bool {
     name.len() == known.len() && begins(name, known)
@@ -154,6 +167,33 @@ mod tests {
         ] {
             assert!(is_reserved(name), "{name}");
         }
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_only_the_gateway_says() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "x-sum",
+            "grpc-status",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "forwarded",
+            "via",
+            "x-request-id",
+            "sluice-version",
+            "x-consumer-id",
+            "host",
+            "content-length",
+            "content_length",
+            "transfer-encoding",
+            "connection",
+            "trailer",
+        ] {
+            trailers.insert(HeaderName::from_static(name), http::HeaderValue::from_static("1"));
+        }
+        clean_trailers(&mut trailers);
+        let left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-sum", "grpc-status"]);
     }
 
     #[test]

@@ -62,6 +62,14 @@ impl Answer {
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // A target that always has something more is never waited for, but its time is over all the same.
+        if let Some((at, which)) = self.total
+            && Instant::now() >= at
+            && !matches!(self.link, Link::Over)
+        {
+            self.end();
+            return Poll::Ready(Some(Err(BodyError::UpstreamTimeout(which))));
+        }
         let incoming = &mut self.incoming;
         let polled = match &mut self.link {
             Link::Inline(live) => live.drive(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)),

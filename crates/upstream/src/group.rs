@@ -308,6 +308,8 @@ impl Exchange<'_> {
         live.keep_alive = keep_alive(&head.headers);
         // hyper would speak 1.0 on it from now on, which cannot carry a body of unknown length.
         live.tainted |= head.version == Version::HTTP_10;
+        // A version is of one hop (RFC 9110 §2.5): what the target spoke is not what the client is told.
+        head.version = Version::HTTP_11;
         if live.is_free() {
             lease.give_back(live, now);
             return Ok(Response::from_parts(head, incoming.into()));

@@ -78,6 +78,63 @@ fn each_time_out_ends_what_it_bounds() {
     });
 }
 
+/// A target on a thread of its own that says `head`, and then `again` for as long as it is taken.
+fn flood(head: &'static [u8], again: &'static [u8]) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(head);
+        let much = again.repeat(1000);
+        while stream.write_all(&much).is_ok() {}
+    });
+    url
+}
+
+#[test]
+fn a_target_that_never_stops_sending_is_too_late_all_the_same() {
+    on_worker(async {
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut rig = Rig::new(spec(&[&flood(chunked, b"4\r\nmore\r\n")]));
+        rig.timeouts.total = Some(50 * MS);
+        let answer = rig.send(request("GET", "/", Body::Empty)).await;
+        assert_eq!(kind(answer), Which::Total);
+        assert_eq!(rig.connections(), (0, 0));
+        let mut rig = Rig::new(spec(&[&flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")]));
+        rig.timeouts.first_byte = 50 * MS;
+        let answer = rig.send(request("GET", "/", Body::Empty)).await;
+        assert_eq!(kind(answer), Which::FirstByte);
+        assert_eq!(rig.connections(), (0, 0));
+    });
+}
+
+#[test]
+fn an_answer_that_is_left_lying_is_over_when_its_time_is() {
+    on_worker(async {
+        let long = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n{}",
+            "x".repeat(3_000_000)
+        );
+        let backend = saying(long).await;
+        let mut rig = Rig::to(&backend);
+        rig.timeouts.total = Some(50 * MS);
+        let (answer, _) = rig.start(request("GET", "/", Body::Empty)).await;
+        let mut body = answer.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        tokio::time::sleep(100 * MS).await;
+        let end = loop {
+            match body.frame().await {
+                Some(Ok(_)) => {}
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Some(Err(BodyError::UpstreamTimeout(Which::Total)))));
+        assert_eq!(rig.connections(), (0, 0));
+    });
+}
+
 #[test]
 fn once_an_answer_has_begun_the_try_s_time_out_does_not_cut_it() {
     on_worker(async {

@@ -52,6 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How soon after asking an answer that the client is gone can be expected.
 const ECHO: Duration = Duration::from_millis(100);
 
+/// How long what was read of an answer in time may take on its last way to the client.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
 /// How long a connection that came right before the end may take to say something.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -117,6 +120,8 @@ enum Then {
     TooSlow,
     /// See whether the client is still there.
     Look,
+    /// Break the answer off.
+    Cut,
 }
 
 // === impl Door ===
@@ -213,14 +218,20 @@ where
         if error.is_parse_version_h2() {
             return self.farewell(Code::BadRequest, cx);
         }
-        if error.is_user()
-            && self.client.wire.until_close.get()
+        if error.is_user() {
+            self.cut();
+        }
+        Poll::Ready(())
+    }
+
+    /// Breaks an answer off so that it does not look whole.
+    fn cut(&mut self) {
+        if self.client.wire.until_close.get()
             && let Some(io) = self.take_io()
         {
             // Without a length a plain close would look like the end of a whole answer.
             let _ = io.get_ref().set_zero_linger();
         }
-        Poll::Ready(())
     }
 
     /// Answers in hyper's place, and closes.
@@ -284,13 +295,16 @@ where
                 }
                 Some((wire.since() + edge.header_timeout, Then::TooSlow))
             }
-            Stage::Request if wire.left.get() == Left::Fin => {
-                let look = *self.look.get_or_insert_with(|| Instant::now() + PATIENCE);
-                Some((look, Then::Look))
-            }
             Stage::Request => {
-                self.look = None;
-                None
+                // Whoever reads the answer from the target ends it in time, and what was read before goes
+                // out; a client that does not take it keeps it no longer than that.
+                let cut = wire.last_byte.get().map(|at| (at + LAST_BYTES, Then::Cut));
+                if wire.left.get() != Left::Fin {
+                    self.look = None;
+                    return cut;
+                }
+                let look = *self.look.get_or_insert_with(|| Instant::now() + PATIENCE);
+                cut.filter(|(at, _)| *at <= look).or(Some((look, Then::Look)))
             }
         }
     }
@@ -372,6 +386,10 @@ where
             match then {
                 Then::Close => this.close(),
                 Then::Look => this.look(),
+                Then::Cut => {
+                    this.cut();
+                    return Poll::Ready(());
+                }
                 Then::TooSlow => {
                     if this.farewell(Code::ClientTimeout, cx).is_ready() {
                         return Poll::Ready(());

@@ -24,6 +24,8 @@ pub(crate) struct Wire {
     interim: Cell<bool>,
     /// The end of the answer is told by closing alone.
     pub(super) until_close: Cell<bool>,
+    /// When the last byte of the answer has to be with the client, where that is bounded.
+    pub(super) last_byte: Cell<Option<Instant>>,
     pub(super) left: Cell<Left>,
     /// Tell the client that we are still there, to see whether it is.
     pub(super) probe: Cell<bool>,
@@ -68,6 +70,7 @@ impl Wire {
             complete: Cell::new(false),
             interim: Cell::new(false),
             until_close: Cell::new(false),
+            last_byte: Cell::new(None),
             left: Cell::new(Left::No),
             probe: Cell::new(false),
             requests: Cell::new(0),
@@ -97,6 +100,7 @@ impl Wire {
         self.complete.set(!body);
         self.interim.set(version == http::Version::HTTP_11);
         self.until_close.set(false);
+        self.last_byte.set(None);
         self.requests.set(self.requests.get().saturating_add(1));
     }
 
@@ -114,6 +118,11 @@ impl Wire {
     /// The answer's length is told by nothing but the end of the connection.
     pub(crate) fn until_close(&self) {
         self.until_close.set(true);
+    }
+
+    /// The answer, which has begun, is to be with the client by `at`, however slowly it reads.
+    pub(crate) fn last_byte_by(&self, at: Instant) {
+        self.last_byte.set(Some(at));
     }
 
     /// Bytes of a head came.

@@ -81,6 +81,11 @@ pub(super) fn answered(
 ) -> Result<Response<Body>, Refusal> {
     let mut response = sent.map_err(refused)?;
     exchange.forwarded(response.status().as_u16());
+    if let Some(total) = route.timeouts.total
+        && let Some(at) = exchange.started().checked_add(total)
+    {
+        exchange.client.wire.last_byte_by(at);
+    }
     remove_response_hop_by_hop(response.headers_mut());
     if let Some(transform) = &route.response_headers {
         transform.apply(response.headers_mut(), kept);

@@ -83,7 +83,10 @@ fn finish(
     let mut ends = false;
     let mut response = match served {
         Ok(Ok(response)) => response,
-        Ok(Err(refusal)) => refusal.answer(&mut exchange, &held),
+        Ok(Err(refusal)) => {
+            ends = refusal.ends();
+            refusal.answer(&mut exchange, &held)
+        }
         Err(panic) => {
             let route = exchange.route_name();
             exchange.worker.panicked(&route, &*panic);

@@ -7,6 +7,7 @@ mod client;
 mod exchange;
 mod fields;
 mod forwarding;
+mod hostile;
 mod life;
 mod metrics;
 mod node;

@@ -1,0 +1,67 @@
+//! Clients and services that mean no good, or do not know better.
+
+use crate::backend::{Backend, ok};
+use crate::node::{Node, forwarding, run, until};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+
+#[test]
+fn trailers_speak_for_nobody() {
+    run(async {
+        let backend = Backend::answering(|got| {
+            let body = String::from_utf8_lossy(&got.body).to_lowercase();
+            assert!(body.ends_with("\r\n0\r\nx-sum: 7\r\n\r\n"), "{body}");
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-After, Sluice-Version, X-Request-Id\r\n\r\n2\r\nok\r\n0\r\nX-After: 9\r\nSluice-Version: 77\r\nX-Request-Id: 5\r\n\r\n".to_owned()
+        })
+        .await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        let mut client = node.client().await;
+        for _ in 0..2 {
+            let answer = client
+                .ask("POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\nTrailer: X-Sum, X-Forwarded-For, X_Forwarded_For, Forwarded, Via, X-Request-Id, X-Consumer-Id\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\nX-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nVia: 1.1 other\r\nX-Request-Id: 1\r\nX-Consumer-Id: root\r\n\r\n")
+                .await;
+            assert_eq!(answer.text(), "ok");
+            assert_eq!(answer.trailers.to_lowercase(), "x-after: 9\r\n");
+        }
+    });
+}
+
+#[test]
+fn an_old_target_s_answer_goes_on_in_our_version_and_cut_it_does_not_look_whole() {
+    run(async {
+        let backend = Backend::new(|mut conn| async move {
+            let got = conn.request().await.unwrap();
+            conn.say("HTTP/1.0 200 OK\r\n\r\nall there is").await;
+            if got.target() == "/cut" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                conn.reset();
+            }
+        })
+        .await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        let mut client = node.client().await;
+        for _ in 0..2 {
+            let answer = client.get("/whole").await;
+            assert!(answer.head.starts_with("HTTP/1.1 200"), "{}", answer.head);
+            assert_eq!(answer.text(), "all there is");
+        }
+        client.say("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.answer().await.unwrap_err();
+    });
+}
+
+#[test]
+fn a_client_that_reads_slowly_holds_a_target_no_longer_than_the_whole_exchange_may_take() {
+    run(async {
+        let long = ok(&"x".repeat(30_000_000));
+        let backend = Backend::answering(move |_| long.clone()).await;
+        let node = Node::new(&forwarding(&backend.url(), ", timeout: { total: 2s }"));
+        let mut client = node.client().await;
+        client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut first = [0; 100];
+        client.stream.read_exact(&mut first).await.unwrap();
+        assert!(first.starts_with(b"HTTP/1.1 200"));
+        until("it is broken off", || node.dataplane.connections() == 0).await;
+        assert!(client.end().await.bytes.len() < 30_000_000);
+    });
+}
