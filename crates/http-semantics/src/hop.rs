@@ -81,7 +81,7 @@ pub fn remove_response_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn remove(headers: &mut HeaderMap, found: Found) {
-    if found.has(CONNECTION_BIT) {
+    if found.has(CONNECTION_BIT) && !names_nothing(headers) {
         for name in nominated(headers) {
             headers.remove(name);
         }
@@ -91,6 +91,13 @@ fn remove(headers: &mut HeaderMap, found: Found) {
             headers.remove(name);
         }
     }
+}
+
+/// Whether `Connection` is the one word that nearly all messages have there, if any.
+fn names_nothing(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONNECTION).iter();
+    let word = values.next().filter(|_| values.next().is_none());
+    word.is_some_and(|word| matches!(word.as_bytes(), b"keep-alive" | b"close"))
 }
 
 /// The elements of all `Connection` fields.

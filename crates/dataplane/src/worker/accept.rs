@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::admission::Refused;
-use crate::crew::{Handed, Stage};
+use crate::crew::{Handed, Orders, Stage};
 use crate::front;
 use crate::meters::Closed;
 use std::cell::RefCell;
@@ -23,8 +23,25 @@ pub(super) type Sockets = Rc<RefCell<Vec<Option<StdListener>>>>;
 /// Accepts on the socket of listener `place` until the worker closes; then takes all that still
 /// waits, and closes it.
 pub(super) async fn accept(worker: Rc<Worker>, sockets: Sockets, place: usize) {
-    let Some(listener) = open(&sockets, place) else { return };
     let mut orders = worker.orders.clone();
+    match open(&sockets, place) {
+        Some(listener) => accept_until_closing(&worker, &listener, place, &mut orders).await,
+        None => closing(&mut orders).await,
+    }
+    let last = sockets.borrow_mut().get_mut(place).and_then(Option::take);
+    if let Some(last) = last {
+        take_rest(&worker, &last, place);
+        drop(last);
+        worker.crew.closed();
+    }
+}
+
+async fn accept_until_closing(
+    worker: &Rc<Worker>,
+    listener: &TcpListener,
+    place: usize,
+    orders: &mut watch::Receiver<Orders>,
+) {
     let mut rest = REST.0;
     loop {
         tokio::select! {
@@ -32,7 +49,7 @@ pub(super) async fn accept(worker: Rc<Worker>, sockets: Sockets, place: usize) {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     rest = REST.0;
-                    admit(&worker, stream, peer, place);
+                    admit(worker, stream, peer, place);
                 }
                 Err(error) if of_one_connection(&error) => {}
                 Err(error) => {
@@ -42,15 +59,8 @@ pub(super) async fn accept(worker: Rc<Worker>, sockets: Sockets, place: usize) {
                     rest = (rest * 2).min(REST.1);
                 }
             },
-            () = closing(&mut orders) => break,
+            () = closing(orders) => return,
         }
-    }
-    drop(listener);
-    let last = sockets.borrow_mut().get_mut(place).and_then(Option::take);
-    if let Some(last) = last {
-        take_rest(&worker, &last, place);
-        drop(last);
-        worker.crew.closed();
     }
 }
 
@@ -67,7 +77,7 @@ fn open(sockets: &Sockets, place: usize) -> Option<TcpListener> {
     }
 }
 
-async fn closing(orders: &mut watch::Receiver<crate::crew::Orders>) {
+async fn closing(orders: &mut watch::Receiver<Orders>) {
     // A sender that is gone is a data plane that is gone.
     let _ = orders.wait_for(|orders| orders.stage >= Stage::Closing).await;
 }

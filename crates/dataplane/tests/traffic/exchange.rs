@@ -439,3 +439,68 @@ fn what_follows_an_ambiguous_request_is_never_read() {
         assert!(!heads[0].to_lowercase().contains("content-length"));
     });
 }
+
+#[test]
+fn whenever_a_client_leaves_nothing_of_it_stays() {
+    run(async {
+        // Answers in pieces, with time between them.
+        let backend = Backend::new(|mut conn| async move {
+            while let Some(got) = conn.request().await {
+                for piece in [
+                    "HTTP/1.1 200 OK\r\nTransfer-Enc",
+                    "oding: chunked\r\n\r\n5\r\nhello\r\n",
+                ] {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    conn.say(piece).await;
+                }
+                conn.say(format!(
+                    "{:x}\r\n{}\r\n0\r\n\r\n",
+                    got.body.len().max(1),
+                    "x".repeat(got.body.len().max(1))
+                ))
+                .await;
+            }
+        })
+        .await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        let address = node.address();
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n{}",
+            "x".repeat(20_000)
+        );
+        let one = |number: u64| {
+            let request = request.clone();
+            async move {
+                // Fixed by its number: how much it says, how long it listens, how it leaves.
+                let mut chance = fastrand::Rng::with_seed(number);
+                let mut client = Client::to(address).await;
+                let said = if chance.bool() {
+                    request.len()
+                } else {
+                    chance.usize(..request.len())
+                };
+                client.say(&request[..said]).await;
+                let listening = Duration::from_micros(chance.u64(..12_000));
+                let _ = tokio::time::timeout(listening, client.answer()).await;
+                if chance.bool() {
+                    client.stream.set_zero_linger().unwrap();
+                }
+            }
+        };
+        for round in 0..10 {
+            futures_util::future::join_all((0..40).map(|i| one(round * 40 + i))).await;
+        }
+        until("no connection is left", || node.dataplane.connections() == 0).await;
+        let level = |name: &str| node.metric(name);
+        until("no request is left", || {
+            level("sluice_connections{listener=\"public\",state=\"active\"}") == 0.0
+        })
+        .await;
+        until("no target is busy", || {
+            level("sluice_upstream_connections{upstream=\"a\",state=\"active\"}") == 0.0
+        })
+        .await;
+        assert_eq!(level("sluice_panics_total{where=\"request\"}"), 0.0);
+        assert_eq!(node.client().await.get("/").await.text(), "hellox");
+    });
+}
