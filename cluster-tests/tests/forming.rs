@@ -59,7 +59,20 @@ async fn an_operator_may_stand_for_the_promise_of_one_who_will_never_come() {
     let mut cluster = Cluster::of(3).make(&world).await;
     cluster.node_mut(1).start();
     cluster.node_mut(2).start();
-    cluster.node(1).says("n3").await;
+    eventually("n3 alone to be missed", || async {
+        let reason = cluster
+            .admin(1)
+            .readyz()
+            .await
+            .map_err(|error| error.to_string())?
+            .text();
+        if reason.contains("n3") && !reason.contains("n2") {
+            Ok(())
+        } else {
+            Err(reason)
+        }
+    })
+    .await;
     let form = Command::new(&world, &["members", "form", "--only", "n1,n2"]).at(cluster.admin(1).address());
     form.run().await.expect(0);
     cluster.node(1).ready().await;
