@@ -5,7 +5,7 @@ use crate::problem::Answer;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use sluice_control::{Actor, TokenRole};
 use sluice_http_semantics::percent;
 use sluice_http_semantics::problem::{Code, Problem};
@@ -101,6 +101,35 @@ pub(crate) async fn nowhere(State(config): State<Config>, request: Request) -> R
             format!("there is no {}", request.uri().path()),
         ))
         .into_response()
+}
+
+/// Says by a problem what the router says by a bare 405.
+pub(crate) async fn no_such_method(State(config): State<Config>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let answer = Answer {
+        node: config.control.name().to_owned(),
+        version: config.control.live_version(),
+        request_id: request_id(),
+    };
+    let allowed: Vec<&str> = allow
+        .as_ref()
+        .and_then(|allow| allow.to_str().ok())
+        .map(|allow| allow.split(',').map(str::trim).collect())
+        .unwrap_or_default();
+    let problem = Problem::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not known here; known are {}", allowed.join(", ")),
+    );
+    let mut response = answer.problem(problem.with("allow", serde_json::json!(allowed)));
+    if let Some(allow) = allow {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
 }
 
 fn by_token(config: &Config, token: &str) -> Option<(String, TokenRole)> {

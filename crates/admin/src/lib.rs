@@ -20,8 +20,10 @@
 
 mod access;
 mod api;
+mod flowing;
 mod problem;
 mod query;
+mod room;
 mod serve;
 
 pub use serve::{BindError, Bound, Serving};

@@ -1,11 +1,13 @@
 //! The sockets of the API.
 
 use crate::access::Origin;
+use crate::flowing::Flowing;
+use crate::room::Room;
 use crate::{Config, api};
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 /// The socket's name in the data directory.
@@ -24,8 +26,11 @@ pub(crate) const SOCKET: &str = "admin.sock";
 /// How long a request's head may take.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Connections at one time; more wait.
+/// Connections over the network at one time: beyond that who idles gives way.
 const CONNECTIONS: usize = 512;
+
+/// Connections of the process's owner at one time, whatever comes over the network.
+const OWNERS: usize = 64;
 
 /// A pause after a failed accept: descriptors that ran out come back in time only.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -124,9 +129,8 @@ impl Bound {
     pub fn serve(self, config: Config) -> Serving {
         let router = api::router(config);
         let (stop, stopped) = watch::channel(false);
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
-        tokio::spawn(over_tcp(self.tcp, router.clone(), Arc::clone(&room), stopped.clone()));
-        tokio::spawn(over_unix(self.unix, self.owner, router, room, stopped));
+        tokio::spawn(over_tcp(self.tcp, router.clone(), stopped.clone()));
+        tokio::spawn(over_unix(self.unix, self.owner, router, stopped));
         Serving { stop, path: self.path }
     }
 }
@@ -147,7 +151,8 @@ impl Drop for Serving {
     }
 }
 
-async fn over_tcp(listener: TcpListener, router: Router, room: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+async fn over_tcp(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let room = Room::new(CONNECTIONS);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -163,13 +168,8 @@ async fn over_tcp(listener: TcpListener, router: Router, room: Arc<Semaphore>, m
     }
 }
 
-async fn over_unix(
-    listener: UnixListener,
-    owner: u32,
-    router: Router,
-    room: Arc<Semaphore>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn over_unix(listener: UnixListener, owner: u32, router: Router, mut stop: watch::Receiver<bool>) {
+    let room = Room::new(OWNERS);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -193,14 +193,11 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-async fn spawn<S>(stream: S, origin: Origin, router: &Router, room: &Arc<Semaphore>, stop: &watch::Receiver<bool>)
+async fn spawn<S>(stream: S, origin: Origin, router: &Router, room: &Room, stop: &watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // The semaphore is never closed, so this only waits.
-    let Ok(place) = Arc::clone(room).acquire_owned().await else {
-        return;
-    };
+    let place = room.enter().await;
     let router = router.clone();
     let mut stop = stop.clone();
     let stopped = async move {
@@ -208,18 +205,25 @@ where
         let _ = stop.wait_for(|stop| *stop).await;
     };
     tokio::spawn(async move {
-        let _place = place;
-        let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let guest = Arc::clone(&place.guest);
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            let busy = guest.busy();
             request.extensions_mut().insert(origin.clone());
-            request.map(axum::body::Body::new)
+            let answer = router.clone().oneshot(request.map(axum::body::Body::new));
+            async move {
+                let answer = answer.await;
+                drop(busy);
+                answer
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            .serve_connection(TokioIo::new(Flowing::new(stream)), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = place.guest.asked_to_leave() => return,
             () = stopped => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -235,11 +235,7 @@ impl Control {
             .core
             .consensus
             .parts_at(version)
-            .map_err(|pruned| Refusal::Pruned {
-                version,
-                oldest: pruned.oldest,
-                newest: pruned.head,
-            })?;
+            .map_err(|kept| Refusal::no_version(version, &kept))?;
         let parts = earlier.iter().map(|(key, value)| (&**key, &**value));
         Ok(Reading {
             version,
@@ -259,25 +255,11 @@ impl Control {
             what: format!("part {name}"),
         };
         let version = change::part_version(&present, &name).ok_or_else(missing)?;
-        let mut value = None;
-        let mut routes = Vec::new();
-        for (key, entry) in change::under(&present, &name) {
-            let json: serde_json::Value = serde_json::from_str(&entry.value).map_err(|error| Refusal::Internal {
-                why: format!("part {key} is stored as something else than JSON: {error}"),
-            })?;
-            if **key == *name {
-                value = Some(json);
-            } else {
-                routes.push(json);
-            }
-        }
-        let mut value = value.ok_or_else(missing)?;
-        if let (PartKey::Gateway(_), Some(fields)) = (key, value.as_object_mut())
-            && !routes.is_empty()
-        {
-            fields.insert("routes".to_owned(), routes.into());
-        }
-        Ok(PartReading { version, value })
+        let parts = change::under(&present, &name).map(|(key, entry)| (&**key, &*entry.value));
+        Ok(PartReading {
+            version,
+            parts: keyed(parts)?,
+        })
     }
 
     /// The text that an operator applied last, if it was a whole document.

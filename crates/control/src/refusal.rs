@@ -107,6 +107,20 @@ impl Refusal {
         Self::Invalid { errors }
     }
 
+    /// What there is to say of a version that is not kept: it was pruned, or never was.
+    pub(crate) fn no_version(version: u64, kept: &sluice_consensus::Pruned) -> Self {
+        if version > kept.head {
+            return Self::NotFound {
+                what: format!("version {version}: the newest is {}", kept.head),
+            };
+        }
+        Self::Pruned {
+            version,
+            oldest: kept.oldest,
+            newest: kept.head,
+        }
+    }
+
     /// Whether asking again after a short wait, perhaps of another leader, is sound: nothing was
     /// done.
     pub(crate) fn may_be_repeated(&self) -> bool {
@@ -117,7 +131,15 @@ impl Refusal {
 fn first(errors: &[Diagnostic]) -> String {
     match errors {
         [] => "no reason was given".to_owned(),
-        [one] => format!("{}: {}", one.path, one.message),
-        [one, more @ ..] => format!("{}: {} (and {} more)", one.path, one.message, more.len()),
+        [one] => place(one),
+        [one, more @ ..] => format!("{} (and {} more)", place(one), more.len()),
+    }
+}
+
+fn place(one: &Diagnostic) -> String {
+    if one.path.is_empty() {
+        one.message.clone()
+    } else {
+        format!("{}: {}", one.path, one.message)
     }
 }

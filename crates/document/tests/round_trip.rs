@@ -379,10 +379,15 @@ proptest! {
             let part = decode_part(key, text).unwrap();
             prop_assert_eq!(&encode_part(&part), text);
             for format in [Format::Yaml, Format::Json, Format::Toml] {
-                let printed = sluice_document::print_part(key, text, format).unwrap();
+                let stored = parts.iter().map(|(key, text)| (key, text.as_str()));
+                let printed = sluice_document::print_part(key, stored, format).unwrap();
                 let put = parse_part(key, &printed, format);
                 prop_assert!(put.is_ok(), "{:#?}\n{}", put, printed);
-                prop_assert_eq!(&put.unwrap()[0].1, &part, "{}", printed);
+                let put = put.unwrap();
+                prop_assert_eq!(&put[0].1, &part, "{}", printed);
+                let below = format!("{key}/routes/");
+                let routes = parts.keys().filter(|other| other.to_string().starts_with(&below)).count();
+                prop_assert_eq!(put.len(), 1 + routes, "a gateway comes with its routes: {}", printed);
             }
         }
     }

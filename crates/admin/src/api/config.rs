@@ -92,7 +92,8 @@ pub(crate) async fn read_part(
         }
         let part = config.control.read_part(&key, query.freshness()?).await?;
         let format = wanted(&headers);
-        let text = print_part(&key, &part.value.to_string(), format).map_err(internal)?;
+        let parts = part.parts.iter().map(|(key, text)| (key, text.as_str()));
+        let text = print_part(&key, parts, format).map_err(internal)?;
         Ok(typed(text, format, part.version))
     };
     answer.give(read.await)

@@ -6,7 +6,7 @@ mod health;
 mod tokens;
 
 use crate::Config;
-use crate::access::{check, nowhere};
+use crate::access::{check, no_such_method, nowhere};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, delete, get, post};
 use axum::{Router, middleware};
@@ -45,6 +45,7 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(nowhere)
-        .with_state(config)
+        .with_state(config.clone())
         .merge(guarded)
+        .layer(middleware::from_fn_with_state(config, no_such_method))
 }

@@ -4,7 +4,7 @@ use crate::Config;
 use crate::access::Caller;
 use crate::problem::{Answer, bad};
 use axum::Extension;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{Json, Response};
 use http::StatusCode;
@@ -46,9 +46,13 @@ pub(crate) async fn revoke(
     State(config): State<Config>,
     Extension(answer): Extension<Answer>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Response {
-    let actor = caller.actor(config.control.name());
-    let revoked = config.control.revoke_token(&name, actor).await;
-    answer.give(revoked.map(|()| StatusCode::NO_CONTENT).map_err(Into::into))
+    let revoke = async {
+        let Path(name) = name.map_err(|error| bad(error.body_text()))?;
+        let actor = caller.actor(config.control.name());
+        config.control.revoke_token(&name, actor).await?;
+        Ok(StatusCode::NO_CONTENT)
+    };
+    answer.give(revoke.await)
 }

@@ -181,11 +181,8 @@ async fn repeated(
 }
 
 fn earlier(core: &Core, version: u64) -> Result<Earlier, Refusal> {
-    core.consensus.parts_at(version).map_err(|pruned| Refusal::Pruned {
-        version,
-        oldest: pruned.oldest,
-        newest: pruned.head,
-    })
+    let found = core.consensus.parts_at(version);
+    found.map_err(|kept| Refusal::no_version(version, &kept))
 }
 
 fn unchanged(core: &Core, version: u64) -> ChangeReply {

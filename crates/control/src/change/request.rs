@@ -123,8 +123,8 @@ pub struct Reading {
 pub struct PartReading {
     /// The version of its last change.
     pub version: u64,
-    /// The part; for a gateway with its routes. As JSON.
-    pub value: serde_json::Value,
+    /// Canonical JSON by key: the part, and for a gateway its routes.
+    pub parts: std::collections::BTreeMap<PartKey, String>,
 }
 
 /// How fresh a reading must be.

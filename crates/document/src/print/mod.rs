@@ -4,7 +4,7 @@ mod yaml;
 
 use crate::declared::Document;
 use crate::format::Format;
-use crate::parts::CorruptPart;
+use crate::parts::{CorruptPart, Part, PartKey};
 use crate::tree::{self, Entry, Kind, Node, Value, push_index, push_key};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
@@ -57,13 +57,37 @@ pub fn print(document: &Document, format: Format) -> Result<String, PrintError> 
     emit(&root, format)
 }
 
-/// Writes one stored part as an operator would.
+/// Writes one part as an operator would, a gateway with its routes. `parts` are the stored ones: `key` itself and, for a
+/// gateway, those under it.
 ///
 /// # Errors
-/// The text is no JSON, or TOML cannot carry it (then the path in the error is within the part).
-pub fn print_part(key: &crate::PartKey, canonical: &str, format: Format) -> Result<String, PartPrintError> {
+/// A part is missing or is none, or TOML cannot carry it (then the path in the error is within the part).
+pub fn print_part<'a>(
+    key: &PartKey,
+    parts: impl Iterator<Item = (&'a PartKey, &'a str)>,
+    format: Format,
+) -> Result<String, PartPrintError> {
+    let mut parts = parts.filter(|(other, _)| *other == key || under(key, other));
+    let missing = || CorruptPart {
+        key: key.clone(),
+        why: "it is not there".to_owned(),
+    };
+    if let PartKey::Gateway(name) = key {
+        let mut document = crate::parts::join(parts)?;
+        let gateway = document.gateways.remove(name).ok_or_else(missing)?;
+        let mut root = ordered(&crate::parts::encode_part(&Part::Gateway(gateway)));
+        if let Some(Kind::List(routes)) = field(&mut root, "routes") {
+            routes.iter_mut().for_each(shorten_route);
+        }
+        return Ok(emit(&root, format)?);
+    }
+    let (_, canonical) = parts.next().ok_or_else(missing)?;
     crate::parts::decode_part(key, canonical)?;
     Ok(print_canonical(canonical, format)?)
+}
+
+fn under(key: &PartKey, other: &PartKey) -> bool {
+    matches!((key, other), (PartKey::Gateway(name), PartKey::Route { gateway, .. }) if gateway == name)
 }
 
 /// Why a part is not printed.
