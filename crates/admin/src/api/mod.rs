@@ -40,12 +40,15 @@ pub(crate) fn router(config: Config) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST))
         .route_layer(middleware::from_fn_with_state(config.clone(), check))
         .with_state(config.clone());
-    Router::new()
+    let all = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(nowhere)
         .with_state(config.clone())
-        .merge(guarded)
+        .merge(guarded);
+    // Around the whole: the router names what it allows last.
+    Router::new()
+        .fallback_service(all)
         .layer(middleware::from_fn_with_state(config, no_such_method))
 }
