@@ -238,6 +238,8 @@ fn what_goes_into_messages_is_checked() {
         r#"redirect: { to: "//elsewhere.example/" }"#,
         r#"redirect: { to: "${request.query}" }"#,
         r#"redirect: { to: "javascript:alert" }"#,
+        r#"redirect: { to: "https://${request.query['next']}/" }"#,
+        r#"path: "/x/{id}", redirect: { to: "https://example.com${params.id}" }"#,
         r#"path: "/x/{id}", redirect: { to: "http${params.id}://a/" }"#,
         r#"path: "/x/{id}", rewrite: { path: "/v2/{id}" }"#,
         r#"path: "/x/{id}", rewrite: { path: "/a/../b" }"#,
@@ -272,6 +274,7 @@ fn targets_of_redirects_and_rewritten_paths_may_begin_with_values_that_cannot_le
     for fields in [
         r#"redirect: { to: "${request.scheme}://www.example.com${request.path}?${request.query}" }"#,
         r#"redirect: { to: "https://${request.host}:8443/x#part" }"#,
+        r#"path: "/x/{id}", redirect: { to: "https://${params.id}.example.com/${request.query['next']}" }"#,
         r#"redirect: { to: "${request.path}/" }"#,
         r#"rewrite: { path: "${request.path}/more?a=b" }"#,
         r#"response: { headers: { set: { X-A: "é" } } }"#,

@@ -237,10 +237,7 @@ impl Inbound {
     }
 
     fn drop_reserved(&self, headers: &mut HeaderMap) {
-        let unwanted = |name: &&HeaderName| match self.trusted {
-            true => reserved::is_disguised(name.as_str()),
-            false => reserved::is_reserved(name.as_str()),
-        };
+        let unwanted = |name: &&HeaderName| reserved::is_hidden(name.as_str(), self.trusted);
         // Nothing is collected, and so nothing allocated, where there is nothing to drop.
         let names: Vec<HeaderName> = headers.keys().filter(unwanted).cloned().collect();
         for name in names {

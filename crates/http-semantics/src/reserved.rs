@@ -98,6 +98,12 @@ pub fn is_disguised(name: &str) -> bool {
     name.as_bytes().contains(&b'_') && is_reserved(name)
 }
 
+/// Whether what a request says under this name is to be seen by whoever looks at it before it is forwarded: routes and
+/// expressions. It is not where it will be dropped on the way, or it would decide something all the same.
+pub fn is_hidden(name: &str, trusted: bool) -> bool {
+    if trusted { is_disguised(name) } else { is_reserved(name) }
+}
+
 /// Why a document may not set, add or remove the field, if so. Its forms with underscores are as forbidden.
 pub fn forbidden(name: &str) -> Option<Forbidden> {
     let bytes = name.as_bytes();
@@ -166,6 +172,19 @@ mod tests {
             "transfer_encoding",
         ] {
             assert!(is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_will_be_dropped_is_hidden() {
+        for (name, from_anybody, from_trusted) in [
+            ("x-forwarded-proto", true, false),
+            ("x_forwarded_proto", true, true),
+            ("x-role", false, false),
+            ("x_role", false, false),
+        ] {
+            assert_eq!(is_hidden(name, false), from_anybody, "{name}");
+            assert_eq!(is_hidden(name, true), from_trusted, "{name}");
         }
     }
 

@@ -53,6 +53,9 @@ pub enum FaultKind {
     /// The target of a redirect could become anything.
     #[error("expected a path (/…, ${{request.path}}…), or a URL with http, https or ${{request.scheme}}")]
     NotALocation,
+    /// Of the host of a redirect, a value is the end, which says whose host it is.
+    #[error("a value of the request ends the host, so that anybody can send people anywhere; write its end out")]
+    HostOfAValue,
     /// The target of a redirect has a character that a URL cannot have.
     #[error("the target has {0:?}, which must be percent-encoded")]
     LocationCharacter(char),

@@ -66,11 +66,20 @@ impl Redirect {
         if let Some(origin) = &self.origin {
             origin.scheme.render(&InAuthority(inputs), &mut to);
             to.push_str("//");
+            let named = to.len();
             origin.authority.render(&InAuthority(inputs), &mut to);
+            // An HTTP/1.0 client may have named no host: browsers would take the path's first segment for one.
+            if to[named..].starts_with([':', '.']) || to.len() == named {
+                to.clear();
+            }
         }
+        let relative = to.is_empty();
         self.path.render(&InPath(inputs), &mut to);
+        if relative && !to.starts_with('/') {
+            to.insert(0, '/');
+        }
         // Two slashes in front would name a host. No normalised value begins with one; this does not rely on it.
-        if self.origin.is_none() {
+        if relative {
             let doubled = to.len() - to.trim_start_matches('/').len();
             to.drain(..doubled.saturating_sub(1));
         }
@@ -127,7 +136,22 @@ fn parts(to: Template) -> Result<(Option<Origin>, Template, Option<Template>), F
     if Host::parse(&text).is_err() {
         return Err(FaultKind::NotALocation);
     }
+    if !keeps_its_end(&authority) {
+        return Err(FaultKind::HostOfAValue);
+    }
     Ok((Some(Origin { scheme, authority }), path, query))
+}
+
+/// Whether the end of the host is written out, or the request's own host: `https://${params.shop}.example.com` leads to
+/// somebody's shop, `https://example.com${params.more}` to `example.com.evil.example`.
+fn keeps_its_end(authority: &Template) -> bool {
+    let anybodys = |part: &Part<'_>| matches!(part, Part::Field(field) if **field != Field::RequestHost);
+    let parts: Vec<Part<'_>> = authority.parts().collect();
+    match parts.iter().rposition(anybodys).and_then(|last| parts.get(last + 1)) {
+        Some(Part::Text(end)) => end.len() > 1 && end.starts_with('.'),
+        Some(Part::Field(_)) => false,
+        None => !parts.iter().any(anybodys),
+    }
 }
 
 /// Parts it before the first slash, or before `${request.path}`, which brings its own.
@@ -234,6 +258,39 @@ mod tests {
                 compiled(to, None).expect_err(to),
                 [Fault::new("redirect.to", FaultKind::LocationCharacter(found))]
             );
+        }
+    }
+
+    #[test]
+    fn a_host_that_ends_in_a_value_is_refused() {
+        for to in [
+            "https://${request.query['next']}/x",
+            "https://example.com${params.id}",
+            "https://example.com${params.id}${request.path}",
+            "https://shop-${params.id}/",
+            "https://${params.id}${request.host}/",
+            "https://${params.id}.",
+        ] {
+            let faults = compiled(to, None).expect_err(to);
+            assert_eq!(faults, [Fault::new("redirect.to", FaultKind::HostOfAValue)], "{to}");
+        }
+        for to in [
+            "https://${params.id}.example.com/",
+            "https://${params.id}.${request.host}/",
+        ] {
+            compiled(to, None).expect(to);
+        }
+    }
+
+    #[test]
+    fn a_client_that_named_no_host_stays_where_it_is() {
+        let request = Request::new([("request.path", "/evil.example/x")]);
+        for (to, expected) in [
+            ("https://${request.host}${request.path}", "/evil.example/x"),
+            ("https://${request.host}:8443/a?b", "/a?b"),
+            ("https://${request.host}", "/"),
+        ] {
+            assert_eq!(location(to, &request), expected);
         }
     }
 

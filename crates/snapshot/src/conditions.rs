@@ -5,6 +5,7 @@ use crate::matcher::Matcher;
 use http::HeaderName;
 use ipnet::IpNet;
 use sluice_http_semantics::query;
+use sluice_http_semantics::reserved::is_hidden;
 use std::net::IpAddr;
 
 /// All of a route's `match`. Every one must hold.
@@ -56,8 +57,9 @@ impl Conditions {
     pub(crate) fn hold(&self, lookup: &Lookup<'_>) -> bool {
         self.client_is_right(lookup.client)
             && self.headers.iter().all(|(name, test)| {
-                let values = lookup.headers.get_all(name);
-                test.holds(values.iter().map(http::HeaderValue::as_bytes))
+                let values = lookup.headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+                let shown = !is_hidden(name.as_str(), lookup.trusted);
+                test.holds(values.filter(|_| shown))
             })
             && self.query.iter().all(|(name, test)| {
                 let pairs = query::pairs(lookup.query.unwrap_or_default());

@@ -47,6 +47,9 @@ pub struct Lookup<'r> {
     pub query: Option<&'r str>,
     /// Who asks, after the gateway's `trusted` had their say.
     pub client: IpAddr,
+    /// Who sends it is one of the gateway's `trusted`. What an untrusted peer says of others in `headers`, no
+    /// condition sees.
+    pub trusted: bool,
 }
 
 /// What a gateway has for a request.

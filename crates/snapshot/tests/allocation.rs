@@ -64,6 +64,7 @@ gateways:
             headers: &headers,
             query: Some("u=1&v=2"),
             client: [192, 0, 2, 7].into(),
+            trusted: false,
         };
         let mut once = || {
             let before = ALLOCATED.get();

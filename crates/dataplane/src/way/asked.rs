@@ -5,6 +5,7 @@ use sluice_expression::{Field, Inputs};
 use sluice_http_semantics::forwarded::Scheme;
 use sluice_http_semantics::query;
 use sluice_http_semantics::request_id::RequestId;
+use sluice_http_semantics::reserved::is_hidden;
 use sluice_snapshot::{Params, Route};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -21,6 +22,8 @@ pub(super) struct Asked<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) id: &'a RequestId,
     pub(super) client: IpAddr,
+    /// Whether the client's peer is believed in what it says of others.
+    pub(super) trusted: bool,
 }
 
 /// What is kept of a request for the time when it is no longer as it came. Most routes need nothing
@@ -40,6 +43,7 @@ pub(super) struct Copied {
     headers: HeaderMap,
     id: RequestId,
     client: IpAddr,
+    trusted: bool,
 }
 
 // === impl Asked ===
@@ -55,16 +59,20 @@ impl Inputs for Asked<'_> {
             Field::RequestQueryString => self.query?,
             Field::RequestQuery(name) => return query::first(self.query?, name),
             Field::RequestHeader(name) => {
-                return self
-                    .headers
-                    .get(&**name)
-                    .map(|value| String::from_utf8_lossy(value.as_bytes()));
+                return header(self.headers, name, self.trusted);
             }
             Field::RequestId => self.id.as_str(),
             Field::ClientIp => return Some(Cow::Owned(self.client.to_string())),
         };
         Some(Cow::Borrowed(text))
     }
+}
+
+/// The first value of a field, unless nobody is to hear it from this client.
+fn header<'h>(headers: &'h HeaderMap, name: &str, trusted: bool) -> Option<Cow<'h, str>> {
+    let value = headers.get(name)?;
+    let shown = !is_hidden(name, trusted);
+    shown.then(|| String::from_utf8_lossy(value.as_bytes()))
 }
 
 // === impl Kept ===
@@ -90,6 +98,7 @@ impl Kept {
             headers: asked.headers.clone(),
             id: asked.id.clone(),
             client: asked.client,
+            trusted: asked.trusted,
         }))
     }
 }
@@ -106,10 +115,7 @@ impl Inputs for Kept {
             Field::RequestQueryString => copied.query.as_deref()?,
             Field::RequestQuery(name) => return query::first(copied.query.as_deref()?, name),
             Field::RequestHeader(name) => {
-                return copied
-                    .headers
-                    .get(&**name)
-                    .map(|value| String::from_utf8_lossy(value.as_bytes()));
+                return header(&copied.headers, name, copied.trusted);
             }
             Field::RequestId => copied.id.as_str(),
             Field::ClientIp => return Some(Cow::Owned(copied.client.to_string())),

@@ -239,6 +239,7 @@ fn choose<'s>(
         headers: &head.headers,
         query: head.uri.query(),
         client: inbound.client,
+        trusted: inbound.trusted,
     };
     let (route, params) = match gateway.route(&lookup) {
         Answer::Route { route, params } => (route, params),
@@ -269,6 +270,7 @@ fn choose<'s>(
         headers: &head.headers,
         id: &exchange.id,
         client: inbound.client,
+        trusted: inbound.trusted,
     };
     let what = match &route.action {
         Action::Forward { upstream } => What::Forward {

@@ -65,3 +65,21 @@ fn a_client_that_reads_slowly_holds_a_target_no_longer_than_the_whole_exchange_m
         assert!(client.end().await.bytes.len() < 30_000_000);
     });
 }
+
+#[test]
+fn what_a_stranger_says_of_others_decides_nothing() {
+    run(async {
+        let document = |trusted: &str| {
+            format!(
+                "gateways:\n  web:\n    hosts: [\"*\"]\n    trusted_proxies: [{trusted}]\n    routes:\n      - {{ path: /a, respond: {{ text: \"none ${{request.headers['x-forwarded-proto']}}${{request.headers['x-role']}}\" }} }}\n      - {{ id: b, path: /a, match: {{ headers: {{ X-Forwarded-Proto: https }} }}, respond: {{ text: \"secure ${{request.headers['x-forwarded-proto']}}\" }} }}\n"
+            )
+        };
+        let fields = "X-Forwarded-Proto: https\r\nX-Role: r\r\nX_Forwarded_Proto: https\r\n";
+        for (trusted, text) in [("192.0.2.1", "none r"), ("127.0.0.1", "secure https")] {
+            let node = Node::new(&document(trusted));
+            let mut client = node.client().await;
+            let answer = client.ask(&format!("GET /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+            assert_eq!(answer.text(), text);
+        }
+    });
+}

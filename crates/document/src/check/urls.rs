@@ -21,6 +21,21 @@ impl Inputs for Harmless {
     }
 }
 
+/// Stands for what a request says; no text of a document has it.
+const MARK: char = '\u{1}';
+
+/// As [`Harmless`], but shows where in a host the values are that anybody can choose.
+struct Marked;
+
+impl Inputs for Marked {
+    fn field(&self, field: &Field) -> Option<Cow<'_, str>> {
+        match field {
+            Field::RequestPath | Field::RequestScheme | Field::RequestHost => Harmless.field(field),
+            _ => Some(Cow::Borrowed("\u{1}")),
+        }
+    }
+}
+
 /// `rewrite.path`.
 pub(super) fn path(c: &mut Checker<'_>, template: &Template, text: &str) {
     const EXPECTED: &str = "a path like /v2/${params.rest}";
@@ -66,10 +81,27 @@ pub(super) fn location(c: &mut Checker<'_>, template: &Template, text: &str) {
                 .and_then(|rest| rest.split(['/', '?']).next());
             after.is_some_and(|authority| Host::parse(authority).is_ok())
         });
+    if !path && absolute && !keeps_its_end(template) {
+        let message = "a value of the request ends the host, so that anybody can send people anywhere";
+        let finding = Finding::error("bad_value", message).found(shorten(text));
+        return c.report(finding.expected("a host whose end is written out, as https://${params.shop}.example.com/"));
+    }
     if !path && !absolute {
         let message = "a redirect goes to a path, or to a URL with http, https or ${request.scheme} and a host";
         let finding = Finding::error("bad_value", message).found(shorten(text));
         c.report(finding.expected("/new/${params.rest} or https://shop.example.com${request.path}"));
+    }
+}
+
+/// Whether the end of the host, which says whose it is, is written out or the request's own.
+fn keeps_its_end(template: &Template) -> bool {
+    let mut out = String::new();
+    template.render(&Marked, &mut out);
+    let after = out.split_once("//").map_or("", |(_, after)| after);
+    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once(MARK) {
+        None => true,
+        Some((_, end)) => end.strip_prefix('.').is_some_and(|name| !name.is_empty()),
     }
 }
 

@@ -102,6 +102,7 @@ impl Request {
             headers: &self.headers,
             query,
             client: self.client,
+            trusted: false,
         };
         match gateway.route(&lookup) {
             Answer::Route { route, params } => {
