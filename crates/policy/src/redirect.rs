@@ -69,7 +69,7 @@ impl Redirect {
             let named = to.len();
             origin.authority.render(&InAuthority(inputs), &mut to);
             // An HTTP/1.0 client may have named no host: browsers would take the path's first segment for one.
-            if to[named..].starts_with([':', '.']) || to.len() == named {
+            if to.len() == named || to[named..].starts_with(':') {
                 to.clear();
             }
         }
@@ -147,10 +147,12 @@ fn parts(to: Template) -> Result<(Option<Origin>, Template, Option<Template>), F
 fn keeps_its_end(authority: &Template) -> bool {
     let anybodys = |part: &Part<'_>| matches!(part, Part::Field(field) if **field != Field::RequestHost);
     let parts: Vec<Part<'_>> = authority.parts().collect();
-    match parts.iter().rposition(anybodys).and_then(|last| parts.get(last + 1)) {
-        Some(Part::Text(end)) => end.len() > 1 && end.starts_with('.'),
-        Some(Part::Field(_)) => false,
-        None => !parts.iter().any(anybodys),
+    let Some(last) = parts.iter().rposition(anybodys) else {
+        return true;
+    };
+    match parts.get(last + 1) {
+        Some(Part::Text(end)) => end.starts_with('.') && (end.len() > 1 || parts.len() > last + 2),
+        _ => false,
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Line {
 // === impl Line ===
 
 impl Line {
-    fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         if self.ended {
             return;
         }
@@ -189,12 +189,7 @@ impl AsyncRead for Tap {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let came = &buf.filled()[before..];
-        if !came.is_empty() && this.wire.stage() != super::wire::Stage::Request {
-            this.wire.head();
-            let mut line = this.wire.line.get();
-            line.feed(came);
-            this.wire.line.set(line);
-        }
+        this.wire.came(came);
         Poll::Ready(Ok(()))
     }
 }

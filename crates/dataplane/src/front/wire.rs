@@ -67,7 +67,7 @@ impl Wire {
             line: Cell::new(Line::default()),
             owed: Cell::new(false),
             answering: Cell::new(false),
-            complete: Cell::new(false),
+            complete: Cell::new(true),
             interim: Cell::new(false),
             until_close: Cell::new(false),
             last_byte: Cell::new(None),
@@ -125,11 +125,19 @@ impl Wire {
         self.last_byte.set(Some(at));
     }
 
-    /// Bytes of a head came.
-    pub(super) fn head(&self) {
+    /// Bytes came from the client.
+    pub(super) fn came(&self, bytes: &[u8]) {
+        // Between requests they are of a head, unless the last one's body was never wanted: what is left of
+        // it is read and dropped, and begins no request.
+        if bytes.is_empty() || self.stage.get() == Stage::Request || !self.complete.get() {
+            return;
+        }
         if self.stage.get() == Stage::Idle {
             self.stage.set(Stage::Head(false));
         }
+        let mut line = self.line.get();
+        line.feed(bytes);
+        self.line.set(line);
     }
 
     /// Starts the clock of a head that did not come at once.
@@ -160,5 +168,39 @@ impl Wire {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_an_unwanted_body_begins_no_request() {
+        let wire = Wire::new(Instant::now());
+        for (body, read, then) in [
+            (false, false, Stage::Head(false)),
+            (true, true, Stage::Head(false)),
+            (true, false, Stage::Idle),
+        ] {
+            wire.begin(http::Version::HTTP_11, body);
+            wire.came(b"body");
+            if read {
+                wire.complete();
+            }
+            wire.end(Instant::now());
+            assert_eq!(wire.stage(), Stage::Idle);
+            wire.came(b"more");
+            assert_eq!(wire.stage(), then);
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_of_a_connection_begin_a_request() {
+        let wire = Wire::new(Instant::now());
+        wire.came(b"");
+        assert_eq!(wire.stage(), Stage::Idle);
+        wire.came(b"G");
+        assert_eq!(wire.stage(), Stage::Head(false));
     }
 }
