@@ -1,8 +1,8 @@
 //! The admin API: HTTP for people and tools, and who may use it.
 //!
-//! Owns: the paths, queries, fields and bodies of interface §5 (`api`); bearer tokens and
+//! Owns: the paths, queries, fields and bodies that docs/api.md lists (`api`); bearer tokens and
 //! the Unix socket as ways in (`access`); the problem details that a refusal becomes (`problem`);
-//! the sockets of the API ([`Bound`]).
+//! the sockets of the API ([`Bound`]) and the room for connections on them (`room`).
 //!
 //! Must never know: how a change is carried out, Raft, traffic. It asks [`Control`] and writes down
 //! what that says.

@@ -55,7 +55,7 @@ impl Bound {
     /// Starts the workers: from now on connections are served, by what `published` has.
     ///
     /// `published` is for as many workers as the settings say. `metrics` gets all that
-    /// interface.md §8 says of traffic. `log` hears what workers say. `runtime`, which is not a
+    /// docs/metrics.md says of traffic. `log` hears what workers say. `runtime`, which is not a
     /// worker's, looks up the names of targets.
     ///
     /// # Errors

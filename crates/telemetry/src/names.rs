@@ -83,7 +83,7 @@ pub const UPSTREAM_CONNECTIONS: Name = name(
     "sluice_upstream_connections",
     Gauge,
     &["upstream", "state"],
-    "Open connections to targets: active carries a request, idle waits in the pool",
+    "Open connections to targets: active carries a request, connecting is being made, idle waits in the pool",
 );
 /// Dead pooled connections that were replaced.
 pub const UPSTREAM_REPLACED: Name = name(
@@ -118,7 +118,7 @@ pub const PANICS: Name = name(
     "sluice_panics_total",
     Counter,
     &["where"],
-    "Panics survived: request (answered 500), worker (its thread was started again), control",
+    "Panics survived: request (answered 500), worker (its thread was started again)",
 );
 
 // === Configuration ===

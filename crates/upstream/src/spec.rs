@@ -216,7 +216,7 @@ impl TargetSpec {
 // === impl Timeouts ===
 
 impl Default for Timeouts {
-    /// As interface.md states them: connect 1 s, first byte 30 s, idle 60 s, the others off.
+    /// As docs/document.md promises: connect 1 s, first byte 30 s, idle 60 s, the others off.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(1),

@@ -202,7 +202,7 @@ pub const GROUPS: &[Group] = &[
             setting("edge.header_timeout", Kind::Duration, "10s", "DURATION", "How long a client may take to send a request's head."),
             setting("edge.body_idle", Kind::Duration, "60s", "DURATION", "How long a request's body may stand still."),
             setting("edge.idle", Kind::Duration, "60s", "DURATION", "How long a connection is kept between two requests."),
-            setting("edge.max_connections", Kind::Count, "10000", "N", "Most connections of one listener; more wait in the kernel's queue."),
+            setting("edge.max_connections", Kind::Count, "10000", "N", "Most connections of one listener; more are closed at once."),
             setting("edge.per_address", Kind::Count, "", "N", "Most connections of one client address; trusted proxies and loopback are not counted.").words("off"),
         ],
     },
