@@ -1,4 +1,4 @@
-//! Every metric's name, kind, labels and help, in one place: documentation is made from it.
+//! Every metric's name, kind, labels and help, in one place: a test holds docs/metrics.md against it.
 
 /// What a metric counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,6 +285,25 @@ mod tests {
                 name.name
             );
             assert!(!name.help.is_empty() && !name.help.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn the_page_of_metrics_lists_every_one_as_it_stands_here() {
+        let page = include_str!("../../../docs/metrics.md");
+        for name in ALL.iter().copied().flatten() {
+            let kind = match name.kind {
+                Counter => "counter",
+                Gauge => "gauge",
+                Histogram => "histogram",
+            };
+            let labels: Vec<String> = name.labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = match labels.is_empty() {
+                true => "–".to_owned(),
+                false => labels.join(", "),
+            };
+            let row = format!("| `{}` | {kind} | {labels} | {} |\n", name.name, name.help);
+            assert!(page.contains(&row), "docs/metrics.md lacks {row}");
         }
     }
 }
