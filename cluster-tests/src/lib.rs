@@ -21,6 +21,7 @@ pub mod admin;
 pub mod backend;
 pub mod balancer;
 pub mod call;
+pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod document;

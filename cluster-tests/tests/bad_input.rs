@@ -1,9 +1,10 @@
 //! What a newcomer gets wrong on the first day: each fault has its own message, and changes nothing.
 
+use cluster_tests::clock::WallClock;
 use cluster_tests::document::answering;
 use cluster_tests::node::Settings;
 use cluster_tests::process::Start;
-use cluster_tests::{Call, Cluster, Command, Node, World, eventually, program};
+use cluster_tests::{Call, Cluster, Command, Load, Node, World, eventually, program};
 use http::Method;
 use std::net::TcpListener;
 
@@ -370,4 +371,48 @@ async fn commands_say_whom_they_cannot_reach() {
     assert!(done.err.contains("nowhere.yaml"), "{}", done.said());
     Command::new(&world, &["aply"]).run().await.expect(2);
     Command::new::<&str>(&world, &[]).run().await.expect(2);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_is_told_and_changes_nothing_else() {
+    let world = World::new();
+    let clock = WallClock::new(&world);
+    let mut cluster = Cluster::of(3).make(&world).await;
+    for n in 1..=3 {
+        clock.give_to(cluster.node_mut(n).settings_mut());
+    }
+    cluster.start_all().await;
+    cluster.apply(&answering("before")).await;
+    let load = Load::on(cluster.nodes().iter().map(|node| node.http()))
+        .connections(3)
+        .start();
+    for (number, shift) in [3_600, -86_400, 0].into_iter().enumerate() {
+        clock.shift_to(shift);
+        for node in cluster.nodes() {
+            eventually(&format!("{} to tell the step", node.name()), || async {
+                let told = node.log().matches("the wall clock stepped").count();
+                if told > number {
+                    Ok(())
+                } else {
+                    Err(format!("told {told} times"))
+                }
+            })
+            .await;
+        }
+        // Through every node, and nothing waits an hour for anything.
+        let written = cluster
+            .admin(number + 1)
+            .apply(&answering(&format!("shifted by {shift}")))
+            .await;
+        assert_eq!(written.live.len(), 3);
+    }
+    load.stop().await.expect_flawless();
+    let versions: Vec<_> = cluster
+        .admin(1)
+        .history()
+        .await
+        .iter()
+        .filter_map(|e| e["version"].as_u64())
+        .collect();
+    assert!(versions.is_sorted_by(|newer, older| newer > older), "{versions:?}");
 }

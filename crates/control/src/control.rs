@@ -16,7 +16,7 @@ use crate::status;
 use crate::tokens::{self, LastUsed};
 use crate::view::{ClusterView, MemberOp, ReadyView, TokenRole, TokenView, VersionView};
 use crate::wire::{FromLeader, ToLeader};
-use crate::{members, membership};
+use crate::{members, membership, wall_clock};
 use sluice_consensus::{Boot, Consensus, Node, Store, Timings};
 use sluice_document::PartKey;
 use sluice_peer::Link;
@@ -181,6 +181,7 @@ impl Control {
         };
         control.spawn(status::tell(Arc::clone(&core), told));
         control.spawn(membership::enter(core));
+        control.spawn(wall_clock::watch());
         Ok(control)
     }
 

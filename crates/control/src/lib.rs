@@ -41,6 +41,7 @@ mod service;
 mod status;
 mod tokens;
 mod view;
+mod wall_clock;
 mod wire;
 
 pub use boot_guard::{BootRecord, CRASHES, PROVEN_AFTER};
