@@ -4,8 +4,8 @@
 //! hosts, methods and conditions ask for no more. Such a route is tried before if its priority is greater; at one
 //! priority the more specific path is tried first and hides nothing, but any path is tried before a regular expression,
 //! a route that names all hosts of its gateway before one that names none, and of equals the one of the lesser id.
-//! Whether an expression takes all that
-//! something else does is not decided, nor whether several routes together hide one.
+//! Whether an expression takes all that something else does is not decided, nor whether several routes together hide
+//! one.
 
 use super::Checker;
 use super::conflicts::Sound;
