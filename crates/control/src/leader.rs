@@ -104,6 +104,7 @@ pub(crate) async fn serve(core: &Shared, what: ToLeader) -> FromLeader {
             .map(|()| FromLeader::Done),
         ToLeader::View => Ok(FromLeader::View(crate::members::view(core))),
         ToLeader::Admit { id, node } => Ok(FromLeader::Admitted(membership::admit(core, id, node).await)),
+        ToLeader::Place { id } => membership::place(core, id).await.map(FromLeader::Place),
     };
     answer.unwrap_or_else(FromLeader::Refused)
 }
@@ -215,7 +216,7 @@ pub(crate) fn no_leader(core: &Core) -> Refusal {
 fn writes(what: &ToLeader) -> bool {
     match what {
         ToLeader::Change(request) => !request.dry_run,
-        ToLeader::View | ToLeader::Admit { .. } => false,
+        ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } => false,
         ToLeader::Record { .. } | ToLeader::Member { .. } | ToLeader::Transfer { .. } => true,
     }
 }
@@ -226,7 +227,7 @@ fn unknown(what: &ToLeader, error: &CallError) -> Refusal {
         ToLeader::Record { actor, .. } | ToLeader::Member { actor, .. } | ToLeader::Transfer { actor, .. } => {
             &actor.request_id
         }
-        ToLeader::View | ToLeader::Admit { .. } => "",
+        ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } => "",
     };
     Refusal::OutcomeUnknown {
         why: format!("the leader did not say what came of it ({error})"),

@@ -3,7 +3,8 @@
 use crate::core::{Core, Shared};
 use crate::leader;
 use crate::membership;
-use crate::wire::{self, ToLeader};
+use crate::refusal::Refusal;
+use crate::wire::{self, FromLeader, ToLeader};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sluice_peer::{Identity, Serve, Service};
@@ -19,7 +20,7 @@ impl Serve for Answering {
             let core = core.ok_or_else(|| "this node is being stopped".to_owned())?;
             match service {
                 Service::RAFT => core.consensus.handle_call(from, body).await,
-                Service::FORWARD => forward(&core, wire::decode(&body)?).await,
+                Service::FORWARD => forward(&core, &from, wire::decode(&body)?).await,
                 Service::PREPARE => reply(&crate::follow::rehearse(&core, wire::decode(&body)?).await),
                 Service::FORM => reply(&membership::answer(&core, &from, wire::decode(&body)?).await),
                 Service::MEMBERS => {
@@ -34,10 +35,17 @@ impl Serve for Answering {
     }
 }
 
-async fn forward(core: &Shared, what: ToLeader) -> Result<Vec<u8>, String> {
+async fn forward(core: &Shared, from: &Identity, what: ToLeader) -> Result<Vec<u8>, String> {
     match what {
         // Whoever is at the door may knock anywhere.
-        ToLeader::Admit { id, node } => reply(&membership::pass_on(core, id, node).await),
+        ToLeader::Admit { .. } | ToLeader::Place { .. } => reply(&membership::pass_on(core, what).await),
+        // Who was removed or replaced still knows the token, and no more the cluster.
+        _ if membership::is_stranger(core, from.id) => reply(&FromLeader::Refused(Refusal::Conflict {
+            why: format!(
+                "{} (id {}) is no member of the cluster: it was removed or replaced; ask another node",
+                from.name, from.id
+            ),
+        })),
         what => reply(&leader::serve(core, what).await),
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum ToLeader {
     View,
     /// A node at the door.
     Admit { id: NodeId, node: Node },
+    /// Whether this incarnation has a place in the cluster: asked by one that no leader calls.
+    Place { id: NodeId },
 }
 
 /// The leader's answers.
@@ -44,11 +46,24 @@ pub(crate) enum FromLeader {
     Done,
     View(ClusterView),
     Admitted(Admitted),
+    Place(Place),
     /// Not the leader (any more): who is, as far as is known.
     NotLeader {
         leader: Option<NodeId>,
     },
     Refused(Refusal),
+}
+
+/// What an incarnation is to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Place {
+    /// A member.
+    Member,
+    /// An operator removed it.
+    Removed,
+    /// Neither: it was replaced, or it has never been let in.
+    Stranger,
 }
 
 /// What came of knocking at the door.

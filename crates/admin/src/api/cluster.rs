@@ -5,9 +5,10 @@ use crate::access::Caller;
 use crate::problem::{Answer, Refused, bad};
 use crate::query::ReadQuery;
 use axum::Extension;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{Json, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 use sluice_control::{ClusterView, Freshness, MemberOp};
 use sluice_http_semantics::problem::{Code, Problem};
@@ -87,10 +88,14 @@ pub(crate) async fn transfer(
     State(config): State<Config>,
     Extension(answer): Extension<Answer>,
     Extension(caller): Extension<Caller>,
-    body: Option<Json<TransferBody>>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let transfer = async {
-        let to = body.and_then(|Json(body)| body.to);
+        let body = body.map_err(|error| bad(error.body_text()))?;
+        let TransferBody { to } = match body.is_empty() {
+            true => TransferBody::default(),
+            false => serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?,
+        };
         config.control.transfer(to, caller.actor(config.control.name())).await?;
         now(&config).await
     };

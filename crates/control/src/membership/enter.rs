@@ -2,10 +2,10 @@
 
 use super::admission::{AtRecord, Candidate, Known, Verdict, decide};
 use super::form::{self, Round, belong, wait_for};
-use super::{GIVEN_UP, REMOVED};
+use super::{GIVEN_UP, REMOVED, removed};
 use crate::core::{Core, Shared, lock};
 use crate::leader;
-use crate::wire::{self, Admitted, FromLeader, ToLeader};
+use crate::wire::{self, Admitted, FromLeader, Place, ToLeader};
 use sluice_consensus::{MemberError, Node};
 use sluice_peer::{Lane, NodeId, Patience, Peer, Service};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub(crate) async fn enter(core: Shared) {
             .chain(core.join.iter().map(String::as_str))
             .collect();
         for address in doors {
-            if knock(&core, address).await {
+            if knock(&core, address).await != Knock::Nobody {
                 break;
             }
         }
@@ -65,6 +65,7 @@ pub(crate) async fn enter(core: Shared) {
         }
     }
     take_place(&core).await;
+    super::place::keep(&core).await;
 }
 
 /// A node that belongs to the cluster but is no member, or takes an old place and is not in it yet,
@@ -99,7 +100,10 @@ async fn take_place(core: &Shared) {
             .chain(core.join.iter().cloned())
             .collect();
         for address in known {
-            if knock(core, &address).await {
+            if knock(core, &address).await != Knock::Nobody {
+                if super::place::ask(core, &address).await == Some(Place::Removed) {
+                    removed(core);
+                }
                 break;
             }
         }
@@ -110,8 +114,19 @@ async fn take_place(core: &Shared) {
     }
 }
 
-/// Asks at `address` to be let in. Says whether anybody there decided.
-async fn knock(core: &Shared, address: &str) -> bool {
+/// What came of a knock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Knock {
+    /// It is a member, or becomes one.
+    In,
+    /// It is not let in.
+    Refused,
+    /// Nobody there decides.
+    Nobody,
+}
+
+/// Asks at `address` to be let in.
+pub(super) async fn knock(core: &Shared, address: &str) -> Knock {
     let peer = Peer {
         id: None,
         address: address.to_owned(),
@@ -120,7 +135,9 @@ async fn knock(core: &Shared, address: &str) -> bool {
         id: core.id,
         node: core.node.clone(),
     };
-    let Ok(body) = wire::encode(&ask) else { return false };
+    let Ok(body) = wire::encode(&ask) else {
+        return Knock::Nobody;
+    };
     let answer = core
         .link
         .call(&peer, Lane::Control, Service::FORWARD, body, Patience::Total(KNOCK))
@@ -136,20 +153,20 @@ async fn knock(core: &Shared, address: &str) -> bool {
             {
                 wait_for(core, why);
             }
-            true
+            Knock::In
         }
         Ok(FromLeader::Admitted(Admitted::Refused { why })) => {
             wait_for(core, format!("not let in: {why}"));
-            true
+            Knock::Refused
         }
         Ok(FromLeader::Refused(refusal)) => {
             wait_for(core, format!("{address} could not let this node in: {refusal}"));
-            false
+            Knock::Nobody
         }
-        Ok(_) => false,
+        Ok(_) => Knock::Nobody,
         Err(why) => {
             wait_for(core, format!("nobody at {address} to let this node in: {why}"));
-            false
+            Knock::Nobody
         }
     }
 }
@@ -246,8 +263,8 @@ fn given_up(core: &Core, name: &str, id: NodeId) -> bool {
 }
 
 /// The leader lets in; anybody else passes the knock on.
-pub(crate) async fn pass_on(core: &Shared, id: NodeId, node: Node) -> FromLeader {
-    match leader::ask(core, ToLeader::Admit { id, node }, KNOCK).await {
+pub(crate) async fn pass_on(core: &Shared, what: ToLeader) -> FromLeader {
+    match leader::ask(core, what, KNOCK).await {
         Ok(answer) => answer,
         Err(refusal) => FromLeader::Refused(refusal),
     }

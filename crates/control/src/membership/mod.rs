@@ -4,9 +4,11 @@ pub(crate) mod admission;
 mod enter;
 mod form;
 pub(crate) mod forming;
+mod place;
 
 pub(crate) use enter::{admit, enter, pass_on};
 pub(crate) use form::{answer, form_only};
+pub(crate) use place::{is_stranger, place};
 
 use crate::change::Actor;
 use crate::core::{Core, Shared};
@@ -22,6 +24,9 @@ pub(crate) const GIVEN_UP: &str = "given_up";
 
 /// Records of incarnations that were removed: they are not let in again.
 pub(crate) const REMOVED: &str = "removed";
+
+/// A member that lives is heard again within this time.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a member may take to answer an order.
 const ORDER: Duration = Duration::from_secs(2);
@@ -59,6 +64,14 @@ pub(crate) async fn change(core: &Shared, name: &str, op: MemberOp, actor: &Acto
             Ok(())
         }
         MemberOp::Replace => {
+            if !falls_silent(core, member.id).await {
+                return Err(Refusal::Conflict {
+                    why: format!(
+                        "{name} lives (id {} at {}): stop it before another takes its place, or remove it",
+                        member.id, member.node.peer
+                    ),
+                });
+            }
             let record = Body::Record {
                 collection: GIVEN_UP.to_owned(),
                 key: name.to_owned(),
@@ -84,13 +97,40 @@ pub(crate) async fn transfer(core: &Core, to: Option<&str>, actor: &Actor) -> Re
 pub(crate) fn obey(core: &Core, order: &ToMember) {
     match order {
         ToMember::Drain { draining } => core.situate(|situation| situation.draining = *draining),
-        ToMember::Removed => {
-            tracing::warn!(
-                "this node was removed from the cluster: it goes on serving its last version until it is stopped"
-            );
-            core.situate(|situation| situation.removed = true);
-        }
+        ToMember::Removed => removed(core),
     }
+}
+
+/// This node has heard that it is no member any more.
+fn removed(core: &Core) {
+    let before = core.situation.send_replace({
+        let situation = core.situation.borrow().clone();
+        crate::core::Situation {
+            removed: true,
+            ..situation
+        }
+    });
+    if !before.removed {
+        tracing::warn!(
+            "this node was removed from the cluster or replaced: it serves its last version, not ready, until it is stopped; with an empty data directory it can join anew"
+        );
+    }
+}
+
+/// Whether a member that was heard a moment ago is heard no more: who was just killed is told from
+/// who lives by a little patience.
+async fn falls_silent(core: &Core, id: sluice_peer::NodeId) -> bool {
+    if id == core.id {
+        return false;
+    }
+    let deadline = tokio::time::Instant::now() + SILENCE;
+    while core.heard(id).is_some() {
+        if tokio::time::Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(SILENCE / 20).await;
+    }
+    true
 }
 
 async fn order(core: &Core, member: &Member, order: ToMember) -> Result<(), Refusal> {
