@@ -126,7 +126,10 @@ pub fn markdown() -> String {
          flags and variables, and a list flag may be given several times. A flag wins over the variable, the variable over\n\
          the file that `--config` or `SLUICE_CONFIG` names, the file over the default; `sluice status --settings` shows each\n\
          value and where it came from. An unknown key in the file is an error, an unknown `SLUICE_` variable a warning.\n\
-         Secrets are read from the environment or from files of their own (mode 600), never from flags.\n",
+         Secrets are read from the environment or from files of their own (mode 600), never from flags.\n\n\
+         The log goes to stderr. `SLUICE_LOG` says what is written, as a level or a list such as `info,sluice_peer=debug`\n\
+         (`info` where it is not set), `SLUICE_LOG_FORM` in which form: `text` or `json` (where it is not set, text on a\n\
+         terminal and JSON elsewhere).\n",
     );
     for group in GROUPS {
         let built: Vec<_> = group

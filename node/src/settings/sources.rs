@@ -48,7 +48,7 @@ pub(super) struct Gathered {
 }
 
 /// Variables that are not settings of a node.
-const OTHER_VARIABLES: &[&str] = &["SLUICE_ADMIN", "SLUICE_CONFIG"];
+const OTHER_VARIABLES: &[&str] = &["SLUICE_ADMIN", "SLUICE_CONFIG", "SLUICE_LOG", "SLUICE_LOG_FORM"];
 
 impl Sources {
     /// Sources with these flags alone, for nodes that are started from within a process.

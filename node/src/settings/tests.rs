@@ -274,6 +274,8 @@ fn a_variable_that_is_no_setting_is_a_warning_and_never_stops_the_node() {
     let environment = [
         ("SLUICE_LISTEN_HTPP", "0.0.0.0:80"),
         ("SLUICE_ADMIN", "http://127.0.0.1:9080"),
+        ("SLUICE_LOG", "debug"),
+        ("SLUICE_LOG_FORM", "json"),
         ("SLUICE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
         ("SLUICE_ZONE", ""),
     ];
