@@ -5,6 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Json, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
+use sluice_telemetry::Metrics;
 
 /// `GET /healthz`.
 pub(crate) async fn alive() -> Json<Value> {
@@ -38,10 +39,7 @@ pub(crate) async fn metrics(State(config): State<Config>, headers: HeaderMap) ->
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let openmetrics = accept.contains("application/openmetrics-text");
-    let kind = match openmetrics {
-        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        false => "text/plain; version=0.0.4; charset=utf-8",
-    };
+    let kind = Metrics::content_type(openmetrics);
     ([(header::CONTENT_TYPE, kind)], config.metrics.encode(openmetrics)).into_response()
 }
 
