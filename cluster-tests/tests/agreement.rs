@@ -303,6 +303,17 @@ async fn no_linearizable_read_is_behind_an_acknowledged_change_while_leaders_res
     cluster.live(last).await;
 }
 
+/// What a command does to the list of (name, role).
+fn follow(members: &mut Vec<(String, String)>, name: &str, what: &str) {
+    match what {
+        "promote" => members
+            .iter_mut()
+            .filter(|(n, _)| n == name)
+            .for_each(|(_, role)| *role = "voter".into()),
+        _ => members.retain(|(n, _)| n != name),
+    }
+}
+
 #[tokio::test]
 async fn changing_one_member_leaves_the_others_as_they_are() {
     use cluster_tests::Node;
@@ -338,7 +349,7 @@ async fn changing_one_member_leaves_the_others_as_they_are() {
     };
     let mut expected = roles(&cluster.seen_by(1, "six members", |view| roles(view).len() == 6).await);
     let follower = (1..=3).find(|n| *n != 1).expect("there is one");
-    for (name, what) in [("n4", "promote"), ("n6", "remove"), ("n5", "promote"), ("n4", "remove")] {
+    for (name, what) in [("n4", "promote"), ("n6", "remove")] {
         let target = format!("/v1/cluster/members/{name}/{what}");
         let view = cluster
             .admin(follower)
@@ -347,15 +358,32 @@ async fn changing_one_member_leaves_the_others_as_they_are() {
             .expect("an answer")
             .expect(200)
             .json();
-        match what {
-            "promote" => expected
-                .iter_mut()
-                .filter(|(n, _)| n == name)
-                .for_each(|(_, role)| *role = "voter".into()),
-            _ => expected.retain(|(n, _)| n != name),
-        }
+        follow(&mut expected, name, what);
         assert_eq!(roles(&view), expected, "{what} {name}");
     }
+    // Two at once, through two nodes: each is done whole, or refused and then done when it is said again.
+    let say = |n: usize, target: &'static str| {
+        let admin = cluster.admin(n);
+        async move {
+            eventually(target, || async {
+                match admin.post(target).await {
+                    Ok(answer) if answer.status == 200 => Ok(()),
+                    Ok(answer) => Err(answer.text()),
+                    Err(error) => Err(error.to_string()),
+                }
+            })
+            .await
+        }
+    };
+    tokio::join!(
+        say(2, "/v1/cluster/members/n5/promote"),
+        say(3, "/v1/cluster/members/n4/remove")
+    );
+    follow(&mut expected, "n5", "promote");
+    follow(&mut expected, "n4", "remove");
+    cluster
+        .seen_by(1, "both to be done", |view| roles(view) == expected)
+        .await;
     assert_eq!(
         voters_of(&cluster.admin(1).cluster().await.expect("the cluster")),
         ["n1", "n2", "n3", "n5"]

@@ -60,6 +60,7 @@ async fn with_the_majority_gone_a_node_stays_ready_serves_and_refuses_to_promise
     // A restart without anybody else: it serves what its disk holds.
     cluster.node_mut(1).kill();
     cluster.node_mut(1).start();
+    let started = std::time::Instant::now();
     let at = cluster.node(1).http();
     eventually("the restarted node to serve", || async {
         match Call::get(at, "/").send().await {
@@ -69,7 +70,12 @@ async fn with_the_majority_gone_a_node_stays_ready_serves_and_refuses_to_promise
         }
     })
     .await;
+    eprintln!(
+        "without a majority a restarted node serves its stored version after {:?}",
+        started.elapsed()
+    );
     cluster.node(1).ready().await;
+    eprintln!("and is ready after {:?}", started.elapsed());
 
     cluster.start_all().await;
     cluster.admin(2).apply_when_possible(&answering("together again")).await;
