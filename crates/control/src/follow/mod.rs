@@ -131,16 +131,16 @@ async fn turn_to(core: &Core, compiler: &Compiler, version: u64) -> Result<(), V
     if let Some(record) = trial {
         core.write_boot(record).await;
     }
-    let (from, at) = {
+    let (served, at) = {
         let following = lock(&core.following);
         (Arc::clone(&following.snapshot), following.version)
     };
-    let way = way(core, at, version)?;
-    let (from, mut digest) = match way.from_nothing {
-        true => (Arc::new(Snapshot::empty()), Digest::default()),
-        false => (from, lock(&core.following).digest.clone()),
+    let Way { changes, from_nothing } = way(core, at, version)?;
+    // Only this task moves what is followed, so the digest belongs to `at` still.
+    let (from, digest) = match from_nothing {
+        true => (Arc::new(Snapshot::empty()), Digest::default().after(&changes)),
+        false => (served, lock(&core.following).digest.after(&changes)),
     };
-    digest.advance(&way.changes);
     let rehearsed = lock(&core.rehearsed).take();
     let snapshot = match rehearsed {
         Some(Rehearsed {
@@ -148,23 +148,27 @@ async fn turn_to(core: &Core, compiler: &Compiler, version: u64) -> Result<(), V
             digest: d,
             from,
             snapshot,
-        }) if (v, d, from) == (version, digest.bytes(), at) => snapshot,
+        }) if (v, d, from) == (version, digest, at) => snapshot,
         _ => {
             let task = Task {
-                changes: way.changes,
+                changes: changes.clone(),
                 from,
                 version,
-                digest: digest.bytes(),
+                digest,
             };
             compiler.compile(task).await?
         }
     };
     core.published.publish(snapshot);
-    *lock(&core.following) = Following {
-        version,
-        digest,
-        snapshot: core.published.current(),
-    };
+    {
+        let mut following = lock(&core.following);
+        if from_nothing {
+            following.digest = Digest::default();
+        }
+        following.digest.advance(&changes);
+        following.version = version;
+        following.snapshot = core.published.current();
+    }
     tracing::info!(version, took_ms = began.elapsed().as_millis(), "turned to a version");
     Ok(())
 }

@@ -30,19 +30,19 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
         return Prepared::Behind { at };
     }
     let concerned: BTreeSet<String> = changes.iter().map(|change| change.key().to_owned()).collect();
-    let (from, at, digest) = {
+    // What is followed may move on between two looks: they must be of one version.
+    let (from, at, version, digest, way) = loop {
+        let at = lock(&core.following).version;
+        let Some(mut way) = core.consensus.delta(at, base) else {
+            return Prepared::Behind { at };
+        };
+        way.extend(changes.iter().cloned().map(WireChange::into_change));
         let following = lock(&core.following);
-        (
-            Arc::clone(&following.snapshot),
-            following.version,
-            following.digest.clone(),
-        )
+        if following.version == at {
+            let digest = following.digest.after(&way);
+            break (Arc::clone(&following.snapshot), at, base + 1, digest, way);
+        }
     };
-    let Some(mut way) = core.consensus.delta(at, base) else {
-        return Prepared::Behind { at };
-    };
-    way.extend(changes.into_iter().map(WireChange::into_change));
-    let (version, digest) = (base + 1, digest.after(&way));
     let task = Task {
         changes: way,
         from,
