@@ -1,5 +1,6 @@
 //! What only the binary can do: run a node, run the demo, open the disk of a node that does not run.
 
+use crate::open_files::allow_as_many_as_may_be;
 use clap::{ArgMatches, Command};
 use sluice_commands::{Exit, Host, Rescue};
 use sluice_consensus::Store;
@@ -60,6 +61,7 @@ impl Host for Binary {
             return wrong(&error);
         }
         panics_into_the_log();
+        allow_as_many_as_may_be();
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -84,6 +86,7 @@ impl Host for Binary {
         if let Err(error) = log.install() {
             return wrong(&error);
         }
+        allow_as_many_as_may_be();
         let runtime = match runtime(&log) {
             Ok(runtime) => runtime,
             Err(error) => return failed(&error),

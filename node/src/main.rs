@@ -1,6 +1,7 @@
 //! The `sluice` binary: what a process has one of, and the way into the rooms.
 
 mod host;
+mod open_files;
 
 use std::process::ExitCode;
 

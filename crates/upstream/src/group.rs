@@ -389,6 +389,10 @@ fn check(status: StatusCode, headers: &mut HeaderMap, incoming: &Incoming) -> Re
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err("101 without having been asked");
     }
+    if status == StatusCode::NO_CONTENT {
+        // It has none (RFC 9110 §8.6), whatever the request was.
+        headers.remove(CONTENT_LENGTH);
+    }
     if incoming.is_end_stream() {
         return Ok(());
     }

@@ -300,6 +300,10 @@ fn the_length_of_an_answer_to_head_stays() {
             assert_eq!(answer.body.unwrap(), b"");
         }
         assert_eq!(backend.accepted.get(), 1);
+        let rig = Rig::to(&saying("HTTP/1.1 204 No\r\nContent-Length: 20\r\n\r\n").await);
+        let answer = rig.send(request("HEAD", "/", Body::Empty)).await;
+        let answer = answer.map_err(|(error, _)| error).unwrap();
+        assert!(!answer.headers.contains_key("content-length"));
     });
 }
 
@@ -417,5 +421,33 @@ fn a_short_answer_needs_no_connection_any_more() {
         assert_eq!(body.size_hint().exact(), Some(5));
         rig.upstreams.reconcile(&[]);
         assert_eq!(&body.collect().await.unwrap().to_bytes()[..], b"12345");
+    });
+}
+
+#[test]
+fn no_target_makes_us_hold_more_than_a_bound_at_once() {
+    on_worker(async {
+        let long = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n{}",
+            "x".repeat(3_000_000)
+        );
+        let rig = Rig::to(&saying(long).await);
+        let (answer, _) = rig.start(request("GET", "/", Body::Empty)).await;
+        let mut body = answer.unwrap().into_body();
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap().len();
+            assert!(piece <= 128 * 1024, "{piece}");
+            length += piece;
+        }
+        assert_eq!(length, 3_000_000);
+        let long = format!(
+            "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n",
+            "x".repeat(200_000)
+        );
+        let rig = Rig::to(&saying(long).await);
+        let (error, _) = rig.send(request("GET", "/", Body::Empty)).await.err().unwrap();
+        assert!(matches!(error.kind, SendErrorKind::Protocol), "{error}");
+        assert_eq!(rig.connections(), (0, 0));
     });
 }

@@ -40,6 +40,10 @@ use tokio::time::Instant;
 /// other tasks run.
 const ROUNDS: usize = 8;
 
+/// The most that is read from a target at once, about, and the longest head of an answer. What a client does
+/// not take is held in pieces of this size: a bound of memory for each client that reads slowly.
+const BUFFER: usize = 64 * 1024;
+
 type Connection = http1::Connection<TokioIo<Tap>, Body>;
 
 /// An open connection to a target. Dropping it closes it.
@@ -83,7 +87,9 @@ impl Live {
     /// Opens the door on a fresh stream.
     pub(crate) async fn open(io: Io<TcpStream>, now: Instant, gauge: Gauged) -> Result<Box<Self>, Fault> {
         let (tap, wire) = Tap::new(io);
-        let handshake = http1::Builder::new().handshake(TokioIo::new(tap)).await;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER);
+        let handshake = builder.handshake(TokioIo::new(tap)).await;
         let (sender, connection) = handshake.map_err(|error| Fault::of(&error))?;
         let relay = Arc::new(Relay::default());
         Ok(Box::new(Self {
