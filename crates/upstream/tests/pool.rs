@@ -359,9 +359,10 @@ fn bytes_that_nobody_asked_for_never_become_an_answer() {
         ];
         for (method, answer, surplus, body) in cases {
             for later in [false, true] {
-                let (say, more) = (answer.clone(), surplus.clone());
+                let (say, more, said) = (answer.clone(), surplus.clone(), Rc::new(Cell::new(false)));
+                let all_said = Rc::clone(&said);
                 let backend = Backend::new(move |mut conn| {
-                    let (say, more) = (say.clone(), more.clone());
+                    let (say, more, said) = (say.clone(), more.clone(), Rc::clone(&said));
                     async move {
                         while let Some(got) = conn.request().await {
                             if !got.line().contains("/first") {
@@ -370,6 +371,7 @@ fn bytes_that_nobody_asked_for_never_become_an_answer() {
                                 conn.say(&say).await;
                                 tokio::time::sleep(20 * MS).await;
                                 conn.say(&more).await;
+                                said.set(true);
                             } else {
                                 conn.say(format!("{say}{more}")).await;
                             }
@@ -385,7 +387,7 @@ fn bytes_that_nobody_asked_for_never_become_an_answer() {
                     .unwrap();
                 assert_eq!(first.text(), body, "{answer}");
                 if later {
-                    tokio::time::sleep(40 * MS).await;
+                    until("the surplus lies in the socket", || all_said.get()).await;
                 }
                 let next = rig.get("/next").await;
                 assert_eq!(next.text(), "GET /next HTTP/1.1", "{answer}");

@@ -26,9 +26,12 @@ pub(super) fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h
         .collect()
 }
 
-/// An address, with or without a port; IPv6 with or without brackets.
+/// An address, with or without a port; IPv6 with or without brackets; all of it in quotes, as `Forwarded` has it and
+/// some write it elsewhere too.
 pub(super) fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let text = quoted.unwrap_or(text);
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let address = match bare {
         Some(address) => IpAddr::V6(address.parse().ok()?),
@@ -219,6 +222,10 @@ mod tests {
             ("::1", Some("::1")),
             ("[::1]", Some("::1")),
             ("[::1]:80", Some("::1")),
+            ("\"[::1]:80\"", Some("::1")),
+            ("\"192.0.2.1\"", Some("192.0.2.1")),
+            ("\"192.0.2.1", None),
+            ("\"", None),
             ("::ffff:192.0.2.1", Some("192.0.2.1")),
             ("[192.0.2.1]", None),
             ("unknown", None),
