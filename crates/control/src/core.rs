@@ -62,8 +62,8 @@ pub(crate) struct Situation {
     pub(crate) serving: bool,
     /// Why it does not serve by the version that it should, and since when.
     pub(crate) not_live: Option<(String, Instant)>,
-    /// What is broken about the disk.
-    pub(crate) disk: Option<String>,
+    /// What is broken about the disk, and since when.
+    pub(crate) disk: Option<(String, Instant)>,
 }
 
 /// A change that was compiled before it was proposed, to be served when it is committed.
@@ -136,7 +136,7 @@ impl Core {
             "the disk failed: this node takes no part in the cluster until it is started again"
         );
         self.situate(|situation| {
-            situation.disk.get_or_insert_with(|| why.to_owned());
+            situation.disk.get_or_insert_with(|| (why.to_owned(), Instant::now()));
         });
     }
 }

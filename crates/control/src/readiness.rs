@@ -31,8 +31,8 @@ pub(crate) struct Facts {
     pub draining: bool,
     /// For how long there has been no leader that this node hears.
     pub leaderless_for: Option<Duration>,
-    /// What is broken about its disk or its log.
-    pub disk: Option<String>,
+    /// What is broken about its disk or its log, and for how long.
+    pub disk: Option<(String, Duration)>,
     /// Why it does not serve by the version that it should, and for how long.
     pub not_live: Option<(String, Duration)>,
     /// `cluster.stale.warn`.
@@ -93,8 +93,8 @@ fn reason(facts: &Facts) -> Option<String> {
 
 fn degraded(facts: &Facts) -> Vec<(&'static str, Duration, String)> {
     let mut degraded = Vec::new();
-    if let Some(why) = &facts.disk {
-        degraded.push(("disk", Duration::ZERO, why.clone()));
+    if let Some((why, age)) = &facts.disk {
+        degraded.push(("disk", *age, why.clone()));
     }
     if facts.formed
         && let Some(age) = facts.leaderless_for

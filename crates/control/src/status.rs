@@ -127,7 +127,9 @@ fn facts(core: &Core, majority: &mut Majority) -> Facts {
         serving: situation.serving,
         draining: situation.draining,
         leaderless_for,
-        disk: situation.disk,
+        disk: situation
+            .disk
+            .map(|(why, since)| (why, now.saturating_duration_since(since))),
         not_live: situation
             .not_live
             .map(|(why, since)| (why, now.saturating_duration_since(since))),
