@@ -141,9 +141,15 @@ fn is_plain(content: &str, in_flow: bool) -> bool {
     let number_like = content
         .bytes()
         .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':' | b'-' | b'_' | b'+'));
+    // 0x1F, 0o17, 0b1 and .inf are numbers to some.
+    let other_base = content
+        .trim_start_matches(['+', '-'])
+        .strip_prefix(['0', '.'])
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
     begins
         && !old_word
         && !number_like
+        && !other_base
         && !content.ends_with(':')
         && !content.ends_with(' ')
         && !content.contains(": ")
@@ -164,4 +170,38 @@ fn printable(c: char) -> bool {
 
 fn pad(out: &mut String, indent: usize) {
     out.extend(std::iter::repeat_n(' ', indent));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_reader_takes_for_something_else_is_quoted() {
+        for content in [
+            "yes",
+            "No",
+            "~",
+            "1.10",
+            "007",
+            "0x1F",
+            "0o17",
+            "0b1",
+            ".inf",
+            ".NaN",
+            "1_000",
+            "1:30",
+            "2020-01-01",
+            "1e3",
+            "a: b",
+            "a:",
+            "#a",
+            "",
+        ] {
+            assert!(!is_plain(content, false), "{content}");
+        }
+        for content in ["orders", "/v1/orders", "10.0.0.0/8", "x0", "300ms", "0-a"] {
+            assert!(is_plain(content, false), "{content}");
+        }
+    }
 }
