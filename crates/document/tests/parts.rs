@@ -197,3 +197,17 @@ fn a_difference_is_told_by_part_and_shown_by_line() {
     insta::assert_snapshot!(render_diff(&changes, false));
     assert!(diff(&old, &old).is_empty());
 }
+
+#[test]
+fn an_ipv4_address_in_ipv6_s_form_is_the_one_that_requests_have() {
+    let text = "gateways:\n  web:\n    hosts: [\"*\"]\n    trusted_proxies: [\"::ffff:10.1.2.3/104\", \"::ffff:192.0.2.1\", \"::ffff:0:0/95\", \"fd00::/8\"]\n";
+    let document = sluice_document::parse(text, sluice_document::Format::Yaml, None)
+        .unwrap()
+        .document;
+    let trusted: Vec<String> = document.gateways["web"]
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(trusted, ["10.0.0.0/8", "192.0.2.1/32", "::fffe:0:0/95", "fd00::/8"]);
+}

@@ -1,8 +1,8 @@
 //! What hyper lets through about framing and host, and we do not.
 
 use crate::host::{Host, HostError};
-use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Uri, Version};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Uri, Version};
 
 /// Why a request cannot be told from two, or for whom it is. All get a 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,20 @@ pub fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), FramingError> 
     }
 }
 
+/// Writes a length without zeros in front: `010` is ten (RFC 9110 §8.6), and eight to who takes it for octal.
+pub fn plain_content_length(headers: &mut HeaderMap) {
+    let Some(length) = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes) else {
+        return;
+    };
+    let zeros = length.iter().take_while(|digit| **digit == b'0').count();
+    let plain = &length[zeros.min(length.len().saturating_sub(1))..];
+    if plain.len() < length.len()
+        && let Ok(plain) = HeaderValue::from_bytes(plain)
+    {
+        headers.insert(CONTENT_LENGTH, plain);
+    }
+}
+
 /// For whom a request is: the authority of its target where it has one (absolute form), else its Host. The Host that
 /// stands beside an absolute form is not used, but must be one (RFC 9112 §3.2.2).
 ///
@@ -68,7 +82,6 @@ pub fn host_of<'r>(uri: &'r Uri, headers: &'r HeaderMap, version: Version) -> Re
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use http::HeaderValue;
 
     fn headers(name: http::HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -76,6 +89,25 @@ mod tests {
             headers.append(&name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    #[test]
+    fn a_length_is_written_without_zeros_in_front() {
+        for (written, plain) in [
+            ("010", "10"),
+            ("000", "0"),
+            ("0", "0"),
+            ("7", "7"),
+            ("", ""),
+            ("00x", "x"),
+        ] {
+            let mut headers = headers(CONTENT_LENGTH, &[written]);
+            plain_content_length(&mut headers);
+            assert_eq!(headers[CONTENT_LENGTH], plain, "{written}");
+        }
+        let mut none = HeaderMap::new();
+        plain_content_length(&mut none);
+        assert!(none.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::own_answer::Refusal;
 use http::uri::PathAndQuery;
 use http::{Response, Uri};
 use http_body::Body as _;
+use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::hop::remove_response_hop_by_hop;
 use sluice_http_semantics::path::Path;
 use sluice_http_semantics::problem::Code;
@@ -87,6 +88,7 @@ pub(super) fn answered(
         exchange.client.wire.last_byte_by(at);
     }
     remove_response_hop_by_hop(response.headers_mut());
+    plain_content_length(response.headers_mut());
     if let Some(transform) = &route.response_headers {
         transform.apply(response.headers_mut(), kept);
     }

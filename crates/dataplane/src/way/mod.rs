@@ -22,6 +22,7 @@ use http::header::{CONNECTION, EXPECT, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use sluice_http_semantics::forwarded::Inbound;
+use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::hop::remove_request_hop_by_hop;
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::request_id::X_REQUEST_ID;
@@ -180,6 +181,7 @@ fn prepare<'s>(
     }
     remove_request_hop_by_hop(&mut head.headers);
     head.headers.remove(EXPECT);
+    plain_content_length(&mut head.headers);
     inbound.write(&mut head.headers, &exchange.client.forwarded, &exchange.id);
     if let Some(transform) = &route.request_headers {
         transform.apply(&mut head.headers, &kept);

@@ -83,3 +83,30 @@ fn what_a_stranger_says_of_others_decides_nothing() {
         }
     });
 }
+
+#[test]
+fn a_length_has_no_zeros_in_front_where_it_goes_on() {
+    run(async {
+        let backend = Backend::answering(|got| {
+            let length = got.field("content-length").unwrap_or("none");
+            format!("HTTP/1.1 200 OK\r\nContent-Length: 00{}\r\n\r\n{length}", length.len())
+        })
+        .await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        let mut client = node.client().await;
+        for (length, body, seen) in [
+            ("010", "0123456789", "10"),
+            ("000", "", "0"),
+            ("0", "", "0"),
+            ("2", "ab", "2"),
+        ] {
+            let answer = client
+                .ask(&format!(
+                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
+                ))
+                .await;
+            assert_eq!(answer.text(), seen);
+            assert_eq!(answer.field("content-length"), Some(seen.len().to_string().as_str()));
+        }
+    });
+}

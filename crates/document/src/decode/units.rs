@@ -72,7 +72,8 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    /// An IP address or a CIDR; bits beyond the prefix are cleared, and a bare address is the network of itself.
+    /// An IP address or a CIDR; bits beyond the prefix are cleared, a bare address is the network of itself, and IPv4 in
+    /// IPv6's clothes is IPv4.
     pub(crate) fn address(&mut self, node: &'t Node) -> Option<ipnet::IpNet> {
         const EXPECTED: &str = "an address like 10.0.0.1 or a network like 10.0.0.0/8";
         let text = self.text(node, EXPECTED)?;
@@ -81,13 +82,21 @@ impl<'t> Decoder<'t> {
             .map(ipnet::IpNet::from)
             .or_else(|_| text.parse::<ipnet::IpNet>());
         match net {
-            Ok(net) => Some(net.trunc()),
+            Ok(net) => Some(canonical(net.trunc())),
             Err(_) => {
                 self.bad(node, "this is no IP address and no network", EXPECTED);
                 None
             }
         }
     }
+}
+
+/// IPv4 written as IPv6 (`::ffff:10.0.0.0/104`) is IPv4: that is how the addresses of requests are seen.
+fn canonical(net: ipnet::IpNet) -> ipnet::IpNet {
+    let ipnet::IpNet::V6(six) = net else { return net };
+    let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
+    four.and_then(|(address, length)| ipnet::Ipv4Net::new(address, length).ok())
+        .map_or(net, ipnet::IpNet::V4)
 }
 
 fn milliseconds(text: &str) -> Result<u64, String> {
