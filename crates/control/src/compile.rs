@@ -93,7 +93,7 @@ fn compile(task: Task, node: &NodeContext) -> Result<Snapshot, Vec<Objection>> {
         digest,
     } = task;
     #[cfg(feature = "fault-points")]
-    crate::fault_points::at_compile(changes.iter().map(|change| &*change.key));
+    crate::fault_points::at_compile(changes.iter().filter(|c| c.value.is_some()).map(|c| &*c.key));
     let budget = CompileBudget {
         time: TIME,
         max_bytes: MEMORY,

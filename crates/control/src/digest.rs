@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 use sluice_consensus::PartChange;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The digest of a set of parts, kept while they change: the sum of a hash of each, so that a
@@ -16,7 +16,21 @@ pub(crate) struct Digest {
 // === impl Digest ===
 
 impl Digest {
-    /// The digest after `changes`, without making them.
+    /// What `changes`, made one after the other, come to: each part once, and only where it differs
+    /// from what is there. So a part that a node could not serve, and that is gone again, is nothing
+    /// that it has to look at.
+    pub(crate) fn net(&self, changes: impl Iterator<Item = PartChange>) -> Vec<PartChange> {
+        let last: BTreeMap<Arc<str>, Option<Arc<str>>> = changes.map(|change| (change.key, change.value)).collect();
+        let differs = |(key, value): &(Arc<str>, Option<Arc<str>>)| {
+            self.parts.get(key).copied() != value.as_ref().map(|value| part(key, value))
+        };
+        last.into_iter()
+            .filter(differs)
+            .map(|(key, value)| PartChange { key, value })
+            .collect()
+    }
+
+    /// The digest after `changes`, of each part one, without making them.
     pub(crate) fn after(&self, changes: &[PartChange]) -> [u8; 16] {
         let mut sum = self.sum;
         for change in changes {
@@ -81,6 +95,22 @@ mod tests {
         assert_eq!(other.after(&last), one.after(&[]));
         other.advance(&last);
         assert_eq!(other.after(&[]), one.after(&[]));
+    }
+
+    #[test]
+    fn what_comes_and_goes_on_the_way_is_no_change() {
+        let mut here = Digest::default();
+        here.advance(&[change("a", Some("1")), change("b", Some("2"))]);
+        let way = [
+            change("poison", Some("x")),
+            change("a", Some("9")),
+            change("b", None),
+            change("a", Some("1")),
+            change("poison", None),
+            change("c", Some("3")),
+        ];
+        let net = here.net(way.into_iter());
+        assert_eq!(net, [change("b", None), change("c", Some("3"))]);
     }
 
     #[test]

@@ -33,12 +33,13 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
     // What is followed may move on between two looks: they must be of one version.
     let (from, at, version, digest, way) = loop {
         let at = lock(&core.following).version;
-        let Some(mut way) = core.consensus.delta(at, base) else {
+        let Some(before) = core.consensus.delta(at, base) else {
             return Prepared::Behind { at };
         };
-        way.extend(changes.iter().cloned().map(WireChange::into_change));
+        let change = changes.iter().cloned().map(WireChange::into_change);
         let following = lock(&core.following);
         if following.version == at {
+            let way = following.digest.net(before.into_iter().chain(change));
             let digest = following.digest.after(&way);
             break (Arc::clone(&following.snapshot), at, base + 1, digest, way);
         }
