@@ -184,7 +184,7 @@ fn log(node: &str) -> Result<Log, LogError> {
     };
     Log::new(&LogSettings {
         form,
-        filter: filter("info,openraft=warn"),
+        filter: filter("info,openraft=error"),
         node: Some(node.to_owned()),
     })
 }
