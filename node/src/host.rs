@@ -147,18 +147,24 @@ async fn one_node(settings: Settings, rows: &[settings::Row], log: &Log) -> Exit
     }
 }
 
-/// SIGTERM or SIGINT.
+/// SIGTERM, SIGINT, or SIGHUP, which a terminal sends that is closed.
 async fn stopped() {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    match signals {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
+    let listen = || -> std::io::Result<_> {
+        Ok((
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        ))
+    };
+    match listen() {
+        Ok((mut terminate, mut interrupt, mut hangup)) => {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
         }
-        (terminate, interrupt) => {
-            let error = terminate.err().or(interrupt.err());
+        Err(error) => {
             tracing::error!(?error, "signals cannot be heard: this process has to be killed");
             std::future::pending().await
         }

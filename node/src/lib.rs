@@ -4,5 +4,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aborts;
 pub mod running;
 pub mod settings;

@@ -8,6 +8,7 @@
 //! In this order a node that cannot start says so before it touches anything that others see, and a node whose
 //! configuration crashes it can be asked why.
 
+use crate::aborts;
 use crate::settings::{Row, Settings};
 use sluice_admin::Serving;
 use sluice_consensus::{OpenOptions, Store, StoreError, Timings};
@@ -62,6 +63,7 @@ pub struct Running {
     turning_away: AbortHandle,
     admin: Serving,
     addresses: Addresses,
+    _aborts: Option<aborts::Watch>,
 }
 
 /// Where a node listens.
@@ -91,6 +93,13 @@ impl Running {
             .map(|listener| listener.name.clone())
             .collect();
         let (store, boot) = open(&settings).await?;
+        let (aborted, aborts) = match aborts::watch(&settings.data) {
+            Ok((aborted, watch)) => (aborted, Some(watch)),
+            Err(error) => {
+                tracing::warn!(%error, "how this process ends cannot be noted in the data directory");
+                (false, None)
+            }
+        };
         let metrics = Metrics::new();
         let admin = sluice_admin::Bound::bind(settings.listen.admin, &settings.data).await?;
         let token = match &settings.cluster_token {
@@ -131,6 +140,7 @@ impl Running {
                 .collect(),
             join: settings.join.iter().map(ToString::to_string).collect(),
             ephemeral: settings.ephemeral,
+            aborted,
         })
         .await?;
         let admin = admin.serve(sluice_admin::Config {
@@ -150,6 +160,7 @@ impl Running {
             turning_away,
             admin,
             addresses,
+            _aborts: aborts,
         })
     }
 

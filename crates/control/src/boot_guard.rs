@@ -2,8 +2,10 @@
 //!
 //! Before a node turns to a version it writes down that it tries to; when that version has been
 //! live for [`PROVEN_AFTER`] it writes down that it holds. A start that finds a trial not ended by
-//! a clean stop counts a crash; after [`CRASHES`] of them the version is passed over, and the start
-//! goes back to the newest one before it that is not.
+//! a clean stop counts a crash, or a kill if the process did not end itself; after [`CRASHES`] or
+//! [`KILLS`] of them the version is passed over, and the start goes back to the newest one before it
+//! that is not. Kills count for less: most come from outside and say nothing of the version, but
+//! one that takes all memory ends by them too.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -13,6 +15,9 @@ pub const PROVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// So many crashes within [`PROVEN_AFTER`] of its going live condemn a version.
 pub const CRASHES: u32 = 2;
+
+/// So many ends without a word (a kill, the power gone) within [`PROVEN_AFTER`] do as well.
+pub const KILLS: u32 = 8;
 
 /// Condemned versions that are remembered; the oldest gives way.
 const REMEMBERED: usize = 16;
@@ -35,6 +40,9 @@ pub struct Trial {
     pub version: u64,
     /// Crashes while it was on trial.
     pub crashes: u32,
+    /// Ends without a word while it was on trial.
+    #[serde(default)]
+    pub kills: u32,
 }
 
 /// What a start found.
@@ -65,18 +73,19 @@ impl BootRecord {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The process starts.
+    /// The process starts; the one before it `aborted`, or ended otherwise.
     #[must_use]
-    pub fn start(mut self) -> Start {
+    pub fn start(mut self, aborted: bool) -> Start {
         let mut start_condemned = None;
         let mut crashed_on = None;
         if self.clean {
             // The trial begins anew with the next life.
             self.trial = None;
         } else if let Some(trial) = &mut self.trial {
-            trial.crashes += 1;
+            trial.crashes += u32::from(aborted);
+            trial.kills += u32::from(!aborted);
             crashed_on = Some(*trial);
-            if trial.crashes >= CRASHES {
+            if trial.crashes >= CRASHES || trial.kills >= KILLS {
                 start_condemned = Some(trial.version);
             }
         }
@@ -97,7 +106,11 @@ impl BootRecord {
         match self.trial {
             Some(trial) if trial.version == version => None,
             _ => Some(Self {
-                trial: Some(Trial { version, crashes: 0 }),
+                trial: Some(Trial {
+                    version,
+                    crashes: 0,
+                    kills: 0,
+                }),
                 ..self.clone()
             }),
         }
@@ -158,24 +171,33 @@ mod tests {
 
     #[test]
     fn two_crashes_on_trial_condemn_a_version() {
-        let record = BootRecord::default().start().record;
+        let record = BootRecord::default().start(true).record;
         let record = record.try_version(7).unwrap();
-        let first = record.start();
+        let first = record.start(true);
         assert_eq!(first.condemned, None);
         assert_eq!(first.record.choose(7), 7);
         assert_eq!(first.record.try_version(7), None, "the count goes on");
-        let second = first.record.start();
+        let second = first.record.start(true);
         assert_eq!(second.condemned, Some(7));
         assert_eq!(second.record.choose(7), 6);
         assert_eq!(second.record.choose(8), 8, "a newer version is a new chance");
     }
 
     #[test]
+    fn who_is_killed_twice_from_outside_keeps_the_version_and_who_is_killed_for_ever_does_not() {
+        let mut record = BootRecord::default().try_version(7).unwrap();
+        for kills in 1..=KILLS {
+            record = record.start(false).record;
+            assert_eq!(record.choose(7), if kills < KILLS { 7 } else { 6 }, "{kills}");
+        }
+    }
+
+    #[test]
     fn the_version_before_is_judged_by_itself() {
         let mut record = BootRecord::default();
         for version in [7, 6] {
-            record = record.try_version(version).unwrap().start().record;
-            record = record.start().record;
+            record = record.try_version(version).unwrap().start(true).record;
+            record = record.start(true).record;
             assert!(record.passes_over(version));
         }
         assert_eq!(record.choose(7), 5);
@@ -184,7 +206,7 @@ mod tests {
     #[test]
     fn a_clean_stop_is_no_crash() {
         let record = BootRecord::default().try_version(7).unwrap().stop();
-        let start = record.start();
+        let start = record.start(true);
         assert_eq!(start.crashed_on, None);
         assert_eq!(start.record.choose(7), 7);
     }
@@ -193,7 +215,7 @@ mod tests {
     fn a_proven_version_is_not_condemned_by_later_crashes() {
         let mut record = BootRecord::default().try_version(7).unwrap().prove(7).unwrap();
         for _ in 0..5 {
-            record = record.start().record;
+            record = record.start(true).record;
         }
         assert_eq!(record.choose(7), 7);
     }
@@ -206,8 +228,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(crashes in 0u32..5, version in 0u64..100, clean: bool, condemned in prop::collection::vec(0u64..100, 0..16)) {
-            let record = BootRecord { trial: Some(Trial { version, crashes }), clean, condemned };
+        fn what_is_written_is_read(crashes in 0u32..5, kills in 0u32..5, version in 0u64..100, clean: bool, condemned in prop::collection::vec(0u64..100, 0..16)) {
+            let record = BootRecord { trial: Some(Trial { version, crashes, kills }), clean, condemned };
             prop_assert_eq!(BootRecord::read(&record.bytes()), record);
         }
 
@@ -217,7 +239,7 @@ mod tests {
             let mut starts = 0;
             loop {
                 starts += 1;
-                record = record.start().record;
+                record = record.start(true).record;
                 let version = record.choose(11);
                 if let Some(next) = record.try_version(version) { record = next; }
                 if !bad.contains(&version) { break; }

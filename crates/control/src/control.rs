@@ -60,6 +60,8 @@ pub struct Config {
     pub join: Vec<String>,
     /// It leaves the cluster when it stops.
     pub ephemeral: bool,
+    /// The last life of this node ended by an abort of its process, not by a kill from outside.
+    pub aborted: bool,
 }
 
 /// Why control does not start.
@@ -103,21 +105,24 @@ impl Control {
             initial,
             join,
             ephemeral,
+            aborted,
         } = config;
         let identity = link.identity();
-        let start = BootRecord::read(&store.boot_record()).start();
+        let start = BootRecord::read(&store.boot_record()).start(aborted);
         if let Some(trial) = start.crashed_on {
             tracing::warn!(
                 version = trial.version,
                 crashes = trial.crashes,
-                "this node crashed within a minute of turning to a version"
+                kills = trial.kills,
+                "this node's last life ended within a minute of its turning to a version"
             );
         }
         if let Some(version) = start.condemned {
             tracing::error!(
                 version,
-                "this version is passed over: it crashed this node {} times",
-                crate::CRASHES
+                "this version is passed over: this node ended within a minute of turning to it, {} times by crashing or {} times by being killed",
+                crate::CRASHES,
+                crate::KILLS
             );
         }
         let rehearsing = Compiler::start("rehearse", context.clone(), log.clone())?;

@@ -44,7 +44,7 @@ mod view;
 mod wall_clock;
 mod wire;
 
-pub use boot_guard::{BootRecord, CRASHES, PROVEN_AFTER};
+pub use boot_guard::{BootRecord, CRASHES, KILLS, PROVEN_AFTER};
 pub use change::{Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, Wait};
 pub use control::{Config, Control, StartError};
 pub use refusal::Refusal;

@@ -119,7 +119,7 @@ fn choose(core: &Core, wanted: u64, pin: Option<&Pin>) -> Chosen {
     }
     let version = lock(&core.boot).choose(wanted);
     let why = (version != wanted).then(|| {
-        format!("version {wanted} crashed this node twice within a minute of going live: it serves by version {version} until a newer one is made")
+        format!("version {wanted} crashed this node again and again within a minute of going live: it serves by version {version} until a newer one is made")
     });
     Chosen { version, why }
 }

@@ -142,6 +142,7 @@ pub(crate) async fn start(plan: &Plan) -> Node {
         initial: plan.initial.clone(),
         join: plan.join.clone(),
         ephemeral: false,
+        aborted: false,
     })
     .await
     .unwrap();
