@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub disk: Option<(String, Duration)>,
     /// Why it does not serve by the version that it should, and for how long.
     pub not_live: Option<(String, Duration)>,
+    /// It serves by version 0, in which nothing is.
+    pub empty: bool,
     /// `cluster.stale.warn`.
     pub stale_warn: Duration,
     /// `cluster.stale.unready_after`.
@@ -82,6 +84,10 @@ fn reason(facts: &Facts) -> Option<String> {
         } else {
             return Some("no leader yet, and no configuration is stored here".to_owned());
         }
+    }
+    // It has no last version to go on with: every request would be a 404.
+    if let (true, Some((why, _))) = (facts.empty, &facts.not_live) {
+        return Some(why.clone());
     }
     match (facts.unready_after, facts.leaderless_for) {
         (Some(limit), Some(age)) if age >= limit => {
@@ -221,5 +227,7 @@ mod tests {
         };
         assert_eq!(judge(&facts).degraded[0].0, "version");
         assert_eq!(judge(&facts).reason, None);
+        let nothing_else = Facts { empty: true, ..facts };
+        assert!(judge(&nothing_else).reason.is_some_and(|why| why.contains("partner")));
     }
 }

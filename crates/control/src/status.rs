@@ -133,6 +133,7 @@ fn facts(core: &Core, majority: &mut Majority) -> Facts {
         not_live: situation
             .not_live
             .map(|(why, since)| (why, now.saturating_duration_since(since))),
+        empty: core.published.live().version == 0,
         stale_warn,
         unready_after,
     }

@@ -116,6 +116,7 @@ async fn a_node_that_cannot_serve_a_change_stops_it_by_name_unless_it_is_forced(
             .iter()
             .any(|degraded| degraded.what == "version")
     );
+    assert!(!nodes[2].control.ready().ready, "it never served anything else");
     let mended = nodes[2].put(&answering("mended")).await.unwrap();
     assert_eq!(
         mended.live,
@@ -267,4 +268,36 @@ async fn a_token_made_on_one_node_opens_another_until_it_is_revoked() {
         nodes[2].control.authenticate(&token).is_none()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_serve_the_present_version_keeps_the_last_one_over_a_restart() {
+    let mut world = World::of(3);
+    for n in [0, 1] {
+        world.plans[n].listeners.push("partner".to_owned());
+    }
+    let mut nodes = world.start().await;
+    nodes[0].put(&answering("kept")).await.unwrap();
+    let document = answering("new").replace("hosts: ['*']", "hosts: ['*']\n    listen: [partner]");
+    for text in ["new", "newer"] {
+        let mut forced = request(whole(&document.replace("/new'", &format!("/{text}'"))));
+        (forced.force, forced.wait) = (true, Wait::Majority);
+        nodes[1].control.change(forced).await.unwrap();
+    }
+    let third = nodes.remove(2);
+    world::eventually("n3 says that it cannot", || async {
+        third.control.ready().degraded.iter().any(|one| one.what == "version")
+    })
+    .await;
+    assert_eq!(third.control.live_version(), 1);
+    third.stop().await;
+    let back = start(&world.plans[2]).await;
+    back.serves(1).await;
+    back.is_ready().await;
+    assert!(back.control.ready().degraded.iter().any(|one| one.what == "version"));
+    assert_eq!(
+        back.put(&answering("mended")).await.unwrap().live,
+        ["n1", "n2", "n3"],
+        "it follows again as soon as it can"
+    );
 }

@@ -21,6 +21,9 @@ use tokio::time::sleep_until;
 /// What could not be served is tried again after this time: a file or an address may have come.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// So many versions are tried, the newest first, where a start finds one that cannot be served.
+const OLDER: u32 = 64;
+
 /// The version that was published last.
 pub(crate) struct Following {
     pub(crate) version: u64,
@@ -61,6 +64,9 @@ pub(crate) async fn follow(core: Shared, compiler: Compiler, mut pinned: Option<
                         "this node cannot serve by the version that it should"
                     );
                     not_live(&core, Some(why));
+                    if at == 0 {
+                        keep_an_older_one(&core, &compiler, chosen.version).await;
+                    }
                 }
             }
         }
@@ -171,6 +177,22 @@ async fn turn_to(core: &Core, compiler: &Compiler, version: u64) -> Result<(), V
     }
     tracing::info!(version, took_ms = began.elapsed().as_millis(), "turned to a version");
     Ok(())
+}
+
+/// A node that cannot serve a version keeps the last one. After a start there is none to keep: the
+/// newest stored one that can be served is taken again.
+async fn keep_an_older_one(core: &Core, compiler: &Compiler, not: u64) {
+    let mut version = not;
+    for _ in 0..OLDER {
+        version = lock(&core.boot).choose(version.saturating_sub(1));
+        if version == 0 {
+            return;
+        }
+        if turn_to(core, compiler, version).await.is_ok() {
+            tracing::warn!(version, "this node serves by an older version meanwhile");
+            return;
+        }
+    }
 }
 
 /// What leads from one version to another.
