@@ -3,7 +3,7 @@
 use crate::backend::{Backend, ok};
 use crate::node::{Node, forwarding, run, until};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
 fn trailers_speak_for_nobody() {
@@ -107,6 +107,118 @@ fn a_length_has_no_zeros_in_front_where_it_goes_on() {
                 .await;
             assert_eq!(answer.text(), seen);
             assert_eq!(answer.field("content-length"), Some(seen.len().to_string().as_str()));
+        }
+    });
+}
+
+#[test]
+fn a_body_that_nobody_reads_is_never_a_request() {
+    run(async {
+        let backend = Backend::new(|mut conn| async move {
+            while let Some(head) = conn.head().await {
+                let early = head.contains("/early");
+                if early {
+                    conn.say("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno").await;
+                }
+                if conn.body(&head).await.is_none() {
+                    return;
+                }
+                if !early {
+                    conn.say(ok("served")).await;
+                }
+            }
+        })
+        .await;
+        let document = format!(
+            "upstreams: {{ a: {{ targets: [\"{}\"] }} }}\ngateways:\n  web:\n    hosts: [\"*\"]\n    routes:\n      - {{ path: /**, upstream: a }}\n      - {{ path: /small, upstream: a, max_body: 4 }}\n      - {{ path: /own, respond: {{ text: own }} }}\n      - {{ path: /get, methods: [GET], upstream: a }}\n      - {{ path: /slash/**, encoded_slash: refuse, upstream: a }}\n",
+            backend.url()
+        );
+        let node = Node::new(&document);
+        let inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3);
+        let framed = [
+            format!("Content-Length: {}\r\n\r\n{inner}", inner.len()),
+            format!(
+                "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n",
+                inner.len()
+            ),
+        ];
+        for (path, status) in [("/small", 413), ("/own", 200), ("/slash/a%2Fb", 400), ("/early", 403)] {
+            for rest in &framed {
+                for pause in [false, true] {
+                    let mut client = node.client().await;
+                    client.say(format!("POST {path} HTTP/1.1\r\nHost: a\r\n")).await;
+                    let (first, second) = rest.split_at(rest.len() / 2);
+                    client.say(first).await;
+                    if pause {
+                        assert_eq!(client.answer().await.unwrap().status, status, "{path}");
+                    }
+                    // The connection may have ended by now, which is as well.
+                    let more = format!("{second}GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+                    let _ = client.stream.write_all(more.as_bytes()).await;
+                    if !pause {
+                        assert_eq!(client.answer().await.unwrap().status, status, "{path}");
+                    }
+                    let after = client.end().await.bytes;
+                    let answers = String::from_utf8_lossy(&after).matches("HTTP/1.1 ").count();
+                    assert!(answers <= 1, "{path}: {after:?}");
+                }
+            }
+        }
+        let heads = backend.heads();
+        assert!(!heads.iter().any(|head| head.contains("/smuggled")), "{heads:#?}");
+    });
+}
+
+#[test]
+fn a_wish_to_switch_protocols_changes_nothing_about_what_follows() {
+    run(async {
+        let backend = Backend::answering(|got| ok(&format!("{} {:?}", got.target(), got.field("upgrade")))).await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        for upgrade in [
+            "Connection: upgrade\r\nUpgrade: websocket\r\n",
+            "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        ] {
+            let mut client = node.client().await;
+            client
+                .say(format!(
+                    "GET /first HTTP/1.1\r\nHost: a\r\n{upgrade}\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n"
+                ))
+                .await;
+            assert_eq!(client.answer().await.unwrap().text(), "/first None");
+            assert_eq!(client.answer().await.unwrap().text(), "/second None");
+        }
+        assert_eq!(backend.count(), 4);
+    });
+}
+
+#[test]
+fn whatever_the_method_a_body_may_be_announced_and_what_follows_stays_in_step() {
+    run(async {
+        let backend = Backend::answering(|got| {
+            assert_eq!(got.field("expect"), None);
+            ok(&format!("{} {}", got.target(), got.body.len()))
+        })
+        .await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        for method in ["GET", "OPTIONS", "DELETE", "PUT", "PATCH", "TRACE", "FOO"] {
+            for (framing, length) in [
+                ("Content-Length: 3\r\n\r\nabc", 3),
+                ("Content-Length: 0\r\n\r\n", 0),
+                ("\r\n", 0),
+            ] {
+                let mut client = node.client().await;
+                client
+                    .say(format!(
+                        "{method} /first HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}GET /second HTTP/1.1\r\nHost: a\r\n\r\n"
+                    ))
+                    .await;
+                assert_eq!(
+                    client.answer().await.unwrap().text(),
+                    format!("/first {length}"),
+                    "{method}"
+                );
+                assert_eq!(client.answer().await.unwrap().text(), "/second 0", "{method}");
+            }
         }
     });
 }
