@@ -46,6 +46,8 @@ async fn accept_until_closing(
     loop {
         tokio::select! {
             biased;
+            // First, or whoever never stops to connect would put the end off.
+            () = closing(orders) => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     rest = REST.0;
@@ -59,7 +61,6 @@ async fn accept_until_closing(
                     rest = (rest * 2).min(REST.1);
                 }
             },
-            () = closing(orders) => return,
         }
     }
 }
@@ -82,9 +83,10 @@ async fn closing(orders: &mut watch::Receiver<Orders>) {
     let _ = orders.wait_for(|orders| orders.stage >= Stage::Closing).await;
 }
 
-/// Until the system says that nothing waits any more: the reactor may not know yet of what does.
+/// Until the system says that nothing waits any more: the reactor may not know yet of what does. No
+/// more than can have waited, since others may come as fast as these are taken.
 fn take_rest(worker: &Rc<Worker>, listener: &StdListener, place: usize) {
-    loop {
+    for _ in 0..=sluice_transport::BACKLOG {
         match listener.accept() {
             Ok((stream, peer)) => {
                 let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));

@@ -312,3 +312,23 @@ fn no_request_fails_while_a_node_drains_under_load() {
         }
     });
 }
+
+#[test]
+fn a_drain_ends_however_many_keep_coming() {
+    run(async {
+        let node = Node::with("gateways: {}", settings(2, edge()));
+        let address = node.address();
+        let knock = move || async move {
+            let mut knocked = 0;
+            while tokio::net::TcpStream::connect(address).await.is_ok() {
+                knocked += 1;
+            }
+            knocked
+        };
+        let clients: Vec<_> = (0..16).map(|_| tokio::spawn(knock())).collect();
+        node.dataplane.drain().await;
+        for client in clients {
+            assert!(client.await.unwrap() > 0);
+        }
+    });
+}
