@@ -185,6 +185,7 @@ impl Control {
             tasks: Arc::default(),
         };
         control.spawn(status::tell(Arc::clone(&core), told));
+        control.spawn(leader::give_way(Arc::clone(&core)));
         control.spawn(membership::enter(core));
         control.spawn(wall_clock::watch());
         Ok(control)

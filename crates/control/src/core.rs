@@ -131,10 +131,12 @@ impl Core {
     }
 
     pub(crate) fn disk_failed(&self, why: &str) {
-        tracing::error!(
-            why,
-            "the disk failed: this node takes no part in the cluster until it is started again"
-        );
+        if self.situation.borrow().disk.is_none() {
+            tracing::error!(
+                why,
+                "the disk failed: this node makes no changes until it has room, or another disk, and is started again"
+            );
+        }
         self.situate(|situation| {
             situation.disk.get_or_insert_with(|| (why.to_owned(), Instant::now()));
         });

@@ -17,6 +17,9 @@ const FIND: Duration = Duration::from_secs(3);
 /// Between two tries to reach a leader that does not know itself yet.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// How often a leader looks whether it can lead.
+const GIVE_WAY: Duration = Duration::from_millis(250);
+
 /// Above this size a message goes over the bulk connection.
 const SMALL: usize = 64 * 1024;
 
@@ -177,9 +180,48 @@ pub(crate) async fn propose(core: &Core, envelope: Envelope, request_id: &str) -
         ProposeError::TooLarge { .. } => Refusal::Conflict { why: error.to_string() },
         ProposeError::Disk(error) => {
             core.disk_failed(&error.to_string());
-            Refusal::Degraded { why: error.to_string() }
+            // Nothing was done. Where others can lead, the change waits a moment for one of them.
+            match rivals(core).is_empty() {
+                true => Refusal::Degraded { why: error.to_string() },
+                false => Refusal::NoLeader {
+                    why: format!("{} led and makes no more changes ({error})", core.node.name),
+                },
+            }
         }
     })
+}
+
+/// A leader that follows and votes still, and makes no more changes because its disk is full, would
+/// stand in everybody's way: it gives the lead away, as often as it gets it.
+pub(crate) async fn give_way(core: Shared) {
+    for turn in 0usize.. {
+        sleep(GIVE_WAY).await;
+        if !core.consensus.store().is_disk_full() {
+            continue;
+        }
+        core.disk_failed("it is full: the reserve for this case was used");
+        if !core.consensus.raft().is_leader() {
+            continue;
+        }
+        // Another one each time: whose disk is full as well gives it on.
+        let rivals = rivals(&core);
+        let Some(to) = rivals.get(turn % rivals.len().max(1)) else {
+            continue;
+        };
+        match core.consensus.transfer(Some(*to)).await {
+            Ok(()) => tracing::warn!(to = core.name_of(*to), "the lead was given away: the disk is full here"),
+            Err(error) => tracing::warn!(%error, "the lead could not be given away, and the disk is full here"),
+        }
+    }
+}
+
+/// The other voters that are heard.
+fn rivals(core: &Core) -> Vec<NodeId> {
+    let members = core.consensus.raft().members.into_iter();
+    members
+        .filter(|member| member.voter && member.id != core.id && core.heard(member.id).is_some())
+        .map(|member| member.id)
+        .collect()
 }
 
 /// Why there is no index to read by.
