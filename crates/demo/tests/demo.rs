@@ -119,6 +119,7 @@ impl Write for Screen {
     }
 }
 
+/// Offsets below 23,000 keep every port out of the range from which the system gives ports to those who connect.
 fn options(offset: u16, folder: &std::path::Path) -> Options {
     Options {
         data: None,
@@ -191,11 +192,11 @@ async fn a_demo_that_is_kept_goes_on_with_what_it_had() {
 #[tokio::test]
 async fn a_port_in_use_is_told_by_its_purpose_with_what_to_do() {
     let (cluster, notes) = (Cluster::default(), notes());
-    let ports = Ports::moved_by(23_000).unwrap();
+    let ports = Ports::moved_by(17_000).unwrap();
     let taken = TcpListener::bind(ports.admin(2)).await.unwrap();
     let mut screen = Screen(Vec::new(), None);
     let error = run(
-        options(23_000, notes.path()),
+        options(17_000, notes.path()),
         &cluster,
         std::future::pending(),
         &mut screen,
@@ -218,7 +219,7 @@ async fn a_node_that_does_not_start_ends_the_others_too() {
     cluster.0.lock().unwrap().fail = Some("n2");
     let mut screen = Screen(Vec::new(), None);
     let error = run(
-        options(24_000, notes.path()),
+        options(19_000, notes.path()),
         &cluster,
         std::future::pending(),
         &mut screen,
@@ -231,7 +232,7 @@ async fn a_node_that_does_not_start_ends_the_others_too() {
 
 #[tokio::test]
 async fn the_sample_services_answer_as_their_names_say() {
-    let ports = Ports::moved_by(25_000).unwrap();
+    let ports = Ports::moved_by(18_000).unwrap();
     let services = Services::start(ports).await.unwrap();
     let (status, order) = get(ports.service(1), "/orders/7").await;
     assert_eq!(status, 200);
