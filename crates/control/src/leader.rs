@@ -20,6 +20,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How often a leader looks whether it can lead.
 const GIVE_WAY: Duration = Duration::from_millis(250);
 
+/// The longest pause between two times that the lead is given away.
+const GIVE_WAY_AT_LAST: Duration = Duration::from_secs(64);
+
 /// Above this size a message goes over the bulk connection.
 const SMALL: usize = 64 * 1024;
 
@@ -192,10 +195,11 @@ pub(crate) async fn propose(core: &Core, envelope: Envelope, request_id: &str) -
 }
 
 /// A leader that follows and votes still, and makes no more changes because its disk is full, would
-/// stand in everybody's way: it gives the lead away, as often as it gets it.
+/// stand in everybody's way: it gives the lead away, each time after a longer pause.
 pub(crate) async fn give_way(core: Shared) {
+    let mut pause = GIVE_WAY;
     for turn in 0usize.. {
-        sleep(GIVE_WAY).await;
+        sleep(pause).await;
         if !core.consensus.store().is_disk_full() {
             continue;
         }
@@ -209,7 +213,11 @@ pub(crate) async fn give_way(core: Shared) {
             continue;
         };
         match core.consensus.transfer(Some(*to)).await {
-            Ok(()) => tracing::warn!(to = core.name_of(*to), "the lead was given away: the disk is full here"),
+            Ok(()) => {
+                // Where all disks are full it would go round and round.
+                pause = (pause * 2).min(GIVE_WAY_AT_LAST);
+                tracing::warn!(to = core.name_of(*to), "the lead was given away: the disk is full here");
+            }
             Err(error) => tracing::warn!(%error, "the lead could not be given away, and the disk is full here"),
         }
     }
