@@ -119,7 +119,8 @@ impl Write for Screen {
     }
 }
 
-/// Offsets below 23,000 keep every port out of the range from which the system gives ports to those who connect.
+/// Offsets below 23,000 keep every port out of the range from which the system gives ports to those who connect, and
+/// steps of 137 keep tests that run side by side out of each other's way.
 fn options(offset: u16, folder: &std::path::Path) -> Options {
     Options {
         data: None,
@@ -147,7 +148,7 @@ async fn a_first_demo_applies_the_sample_says_what_to_try_and_leaves_nothing_beh
         printed.await.unwrap();
         found = running::find(notes.path());
     };
-    run(options(21_000, notes.path()), &cluster, ended, &mut screen)
+    run(options(17_000, notes.path()), &cluster, ended, &mut screen)
         .await
         .unwrap();
 
@@ -179,7 +180,7 @@ async fn a_demo_that_is_kept_goes_on_with_what_it_had() {
     cluster.0.lock().unwrap().version = 7;
     let (done, printed) = oneshot::channel();
     let mut screen = Screen(Vec::new(), Some(done));
-    let mut options = options(22_000, notes.path());
+    let mut options = options(17_137, notes.path());
     options.data = Some(data.path().to_owned());
     run(options, &cluster, async { printed.await.unwrap() }, &mut screen)
         .await
@@ -192,11 +193,11 @@ async fn a_demo_that_is_kept_goes_on_with_what_it_had() {
 #[tokio::test]
 async fn a_port_in_use_is_told_by_its_purpose_with_what_to_do() {
     let (cluster, notes) = (Cluster::default(), notes());
-    let ports = Ports::moved_by(17_000).unwrap();
+    let ports = Ports::moved_by(17_274).unwrap();
     let taken = TcpListener::bind(ports.admin(2)).await.unwrap();
     let mut screen = Screen(Vec::new(), None);
     let error = run(
-        options(17_000, notes.path()),
+        options(17_274, notes.path()),
         &cluster,
         std::future::pending(),
         &mut screen,
@@ -219,7 +220,7 @@ async fn a_node_that_does_not_start_ends_the_others_too() {
     cluster.0.lock().unwrap().fail = Some("n2");
     let mut screen = Screen(Vec::new(), None);
     let error = run(
-        options(19_000, notes.path()),
+        options(17_411, notes.path()),
         &cluster,
         std::future::pending(),
         &mut screen,
@@ -232,7 +233,7 @@ async fn a_node_that_does_not_start_ends_the_others_too() {
 
 #[tokio::test]
 async fn the_sample_services_answer_as_their_names_say() {
-    let ports = Ports::moved_by(18_000).unwrap();
+    let ports = Ports::moved_by(17_548).unwrap();
     let services = Services::start(ports).await.unwrap();
     let (status, order) = get(ports.service(1), "/orders/7").await;
     assert_eq!(status, 200);
