@@ -154,17 +154,17 @@ async fn a_first_demo_applies_the_sample_says_what_to_try_and_leaves_nothing_beh
 
     let state = cluster.0.lock().unwrap();
     assert_eq!(state.version, 1);
-    assert!(state.document.contains("http://127.0.0.1:30101"));
+    assert!(state.document.contains("http://127.0.0.1:26101"));
     let text = String::from_utf8(screen.0).unwrap();
     for line in [
-        "curl -i http://127.0.0.1:29081/orders/7",
+        "curl -i http://127.0.0.1:25081/orders/7",
         "sluice apply -f shop.yaml",
-        "http://127.0.0.1:30083",
+        "http://127.0.0.1:26083",
     ] {
         assert!(text.contains(line), "{line} is missing in:\n{text}");
     }
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].admin[2], "http://127.0.0.1:30083");
+    assert_eq!(found[0].admin[2], "http://127.0.0.1:26083");
     assert_eq!(found[0].token, state.started[0].admin_token);
     assert!(running::find(notes.path()).is_empty());
     assert_eq!(state.stopped.len(), 3);
