@@ -140,7 +140,7 @@ impl Control {
             peer: identity.peer.clone(),
             admin: identity.admin.clone(),
             zone: identity.zone.clone(),
-            labels: identity.labels.clone(),
+            labels: labels(identity.labels.clone(), ephemeral),
         };
         let core = Arc::new(Core {
             cluster: identity.cluster.clone(),
@@ -500,6 +500,14 @@ impl Control {
             .await
             .map_err(|_| Refusal::NoMajority)
     }
+}
+
+/// The membership tells everybody that a node is ephemeral.
+fn labels(mut labels: BTreeMap<String, String>, ephemeral: bool) -> BTreeMap<String, String> {
+    if ephemeral {
+        labels.insert(membership::EPHEMERAL.to_owned(), "true".to_owned());
+    }
+    labels
 }
 
 impl std::fmt::Debug for Control {

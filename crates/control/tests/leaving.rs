@@ -72,3 +72,22 @@ async fn a_member_that_lives_is_not_replaced_and_one_that_was_replaced_knows_it(
     assert_eq!(new.put(&answering("two")).await.unwrap().live, ["n1", "n2", "n3"]);
     old.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ephemeral_node_never_votes_and_leaves_when_it_stops() {
+    let world = World::of(1);
+    let nodes = world.start().await;
+    let mut plan = world.another("guest");
+    plan.ephemeral = true;
+    let guest = start(&plan).await;
+    guest.is_ready().await;
+    let promote = nodes[0].control.change_member("guest", MemberOp::Promote, actor());
+    let refused = promote.await.unwrap_err();
+    assert!(
+        matches!(&refused, Refusal::Conflict { why } if why.contains("ephemeral")),
+        "{refused}"
+    );
+    guest.stop().await;
+    let left = nodes[0].control.cluster(Freshness::Linearizable).await.unwrap();
+    assert_eq!(left.nodes.len(), 1, "{left:?}");
+}

@@ -25,6 +25,9 @@ pub(crate) const GIVEN_UP: &str = "given_up";
 /// Records of incarnations that were removed: they are not let in again.
 pub(crate) const REMOVED: &str = "removed";
 
+/// The label of a node that never votes.
+pub(crate) const EPHEMERAL: &str = "sluice.ephemeral";
+
 /// A member that lives is heard again within this time.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,11 @@ pub(crate) async fn change(core: &Shared, name: &str, op: MemberOp, actor: &Acto
         "a member is changed"
     );
     match op {
+        MemberOp::Promote if member.node.labels.contains_key(EPHEMERAL) => Err(Refusal::Conflict {
+            why: format!(
+                "{name} is ephemeral: it only receives, and never votes; a node that shall vote is started without `ephemeral` and with an empty data directory"
+            ),
+        }),
         MemberOp::Promote => core
             .consensus
             .promote(member.id)

@@ -36,6 +36,7 @@ pub(crate) struct Plan {
     pub initial: Vec<(String, String)>,
     pub join: Vec<String>,
     pub listeners: Vec<String>,
+    pub ephemeral: bool,
 }
 
 /// Names, addresses and folders of a set of nodes.
@@ -65,6 +66,7 @@ impl World {
                 initial: if n == 1 { Vec::new() } else { initial.clone() },
                 join: Vec::new(),
                 listeners: vec!["public".to_owned()],
+                ephemeral: false,
             })
             .collect();
         Self { folder, plans }
@@ -80,6 +82,7 @@ impl World {
             initial: Vec::new(),
             join: self.plans.iter().map(|plan| plan.address.clone()).collect(),
             listeners: vec!["public".to_owned()],
+            ephemeral: false,
         }
     }
 
@@ -141,7 +144,7 @@ pub(crate) async fn start(plan: &Plan) -> Node {
         },
         initial: plan.initial.clone(),
         join: plan.join.clone(),
-        ephemeral: false,
+        ephemeral: plan.ephemeral,
         aborted: false,
     })
     .await
