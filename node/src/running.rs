@@ -12,7 +12,7 @@ use crate::aborts;
 use crate::settings::{Row, Settings};
 use sluice_admin::Serving;
 use sluice_consensus::{OpenOptions, Store, StoreError, Timings};
-use sluice_control::{Config, Control};
+use sluice_control::{Config, Control, End};
 use sluice_dataplane::{Dataplane, Edge, Listener};
 use sluice_peer::{Identity, Link, Secret};
 use sluice_snapshot::{NodeContext, Published, Snapshot};
@@ -93,11 +93,11 @@ impl Running {
             .map(|listener| listener.name.clone())
             .collect();
         let (store, boot) = open(&settings).await?;
-        let (aborted, aborts) = match aborts::watch(&settings.data) {
-            Ok((aborted, watch)) => (aborted, Some(watch)),
+        let (end, aborts) = match aborts::watch(&settings.data) {
+            Ok((end, watch)) => (end, Some(watch)),
             Err(error) => {
                 tracing::warn!(%error, "how this process ends cannot be noted in the data directory");
-                (false, None)
+                (End::Otherwise, None)
             }
         };
         let metrics = Metrics::new();
@@ -140,7 +140,8 @@ impl Running {
                 .collect(),
             join: settings.join.iter().map(ToString::to_string).collect(),
             ephemeral: settings.ephemeral,
-            aborted,
+            end,
+            rehearsals: aborts.as_ref().map(aborts::Watch::rehearsals).unwrap_or_default(),
         })
         .await?;
         let admin = admin.serve(sluice_admin::Config {

@@ -22,6 +22,17 @@ pub const KILLS: u32 = 8;
 /// Condemned versions that are remembered; the oldest gives way.
 const REMEMBERED: usize = 16;
 
+/// How a process ended, as far as it could be noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It aborted.
+    Aborted,
+    /// It aborted while it tried out a change that is no version yet: no version is to blame.
+    AbortedRehearsal,
+    /// In order, or killed from outside.
+    Otherwise,
+}
+
 /// What a node keeps about this on its disk, synced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootRecord {
@@ -73,17 +84,17 @@ impl BootRecord {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The process starts; the one before it `aborted`, or ended otherwise.
+    /// The process starts, and the one before it ended so.
     #[must_use]
-    pub fn start(mut self, aborted: bool) -> Start {
+    pub fn start(mut self, end: End) -> Start {
         let mut start_condemned = None;
         let mut crashed_on = None;
-        if self.clean {
+        if self.clean || end == End::AbortedRehearsal {
             // The trial begins anew with the next life.
             self.trial = None;
         } else if let Some(trial) = &mut self.trial {
-            trial.crashes += u32::from(aborted);
-            trial.kills += u32::from(!aborted);
+            trial.crashes += u32::from(end == End::Aborted);
+            trial.kills += u32::from(end != End::Aborted);
             crashed_on = Some(*trial);
             if trial.crashes >= CRASHES || trial.kills >= KILLS {
                 start_condemned = Some(trial.version);
@@ -171,13 +182,13 @@ mod tests {
 
     #[test]
     fn two_crashes_on_trial_condemn_a_version() {
-        let record = BootRecord::default().start(true).record;
+        let record = BootRecord::default().start(End::Aborted).record;
         let record = record.try_version(7).unwrap();
-        let first = record.start(true);
+        let first = record.start(End::Aborted);
         assert_eq!(first.condemned, None);
         assert_eq!(first.record.choose(7), 7);
         assert_eq!(first.record.try_version(7), None, "the count goes on");
-        let second = first.record.start(true);
+        let second = first.record.start(End::Aborted);
         assert_eq!(second.condemned, Some(7));
         assert_eq!(second.record.choose(7), 6);
         assert_eq!(second.record.choose(8), 8, "a newer version is a new chance");
@@ -187,17 +198,27 @@ mod tests {
     fn who_is_killed_twice_from_outside_keeps_the_version_and_who_is_killed_for_ever_does_not() {
         let mut record = BootRecord::default().try_version(7).unwrap();
         for kills in 1..=KILLS {
-            record = record.start(false).record;
+            record = record.start(End::Otherwise).record;
             assert_eq!(record.choose(7), if kills < KILLS { 7 } else { 6 }, "{kills}");
         }
+    }
+
+    #[test]
+    fn a_change_that_crashes_its_rehearsal_is_no_blame_for_the_version_that_serves() {
+        let mut record = BootRecord::default().try_version(7).unwrap();
+        for _ in 0..5 {
+            record = record.start(End::AbortedRehearsal).record;
+            record = record.try_version(7).unwrap_or(record);
+        }
+        assert_eq!(record.choose(7), 7);
     }
 
     #[test]
     fn the_version_before_is_judged_by_itself() {
         let mut record = BootRecord::default();
         for version in [7, 6] {
-            record = record.try_version(version).unwrap().start(true).record;
-            record = record.start(true).record;
+            record = record.try_version(version).unwrap().start(End::Aborted).record;
+            record = record.start(End::Aborted).record;
             assert!(record.passes_over(version));
         }
         assert_eq!(record.choose(7), 5);
@@ -206,7 +227,7 @@ mod tests {
     #[test]
     fn a_clean_stop_is_no_crash() {
         let record = BootRecord::default().try_version(7).unwrap().stop();
-        let start = record.start(true);
+        let start = record.start(End::Aborted);
         assert_eq!(start.crashed_on, None);
         assert_eq!(start.record.choose(7), 7);
     }
@@ -215,7 +236,7 @@ mod tests {
     fn a_proven_version_is_not_condemned_by_later_crashes() {
         let mut record = BootRecord::default().try_version(7).unwrap().prove(7).unwrap();
         for _ in 0..5 {
-            record = record.start(true).record;
+            record = record.start(End::Aborted).record;
         }
         assert_eq!(record.choose(7), 7);
     }
@@ -239,7 +260,7 @@ mod tests {
             let mut starts = 0;
             loop {
                 starts += 1;
-                record = record.start(true).record;
+                record = record.start(End::Aborted).record;
                 let version = record.choose(11);
                 if let Some(next) = record.try_version(version) { record = next; }
                 if !bad.contains(&version) { break; }

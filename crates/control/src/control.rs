@@ -1,6 +1,6 @@
 //! One node's control, as the node and its admin API hold it.
 
-use crate::boot_guard::BootRecord;
+use crate::boot_guard::{BootRecord, End};
 use crate::change::{self, Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Reading};
 use crate::compile::Compiler;
 use crate::core::{Core, Shared, Situation, lock};
@@ -10,6 +10,7 @@ use crate::follow::{self, Following, Pin};
 use crate::leader::{self, reading};
 use crate::readiness::{Facts, Readiness, judge};
 use crate::refusal::Refusal;
+use crate::rehearsals::Rehearsals;
 use crate::rfc3339;
 use crate::service::Answering;
 use crate::status;
@@ -60,8 +61,10 @@ pub struct Config {
     pub join: Vec<String>,
     /// It leaves the cluster when it stops.
     pub ephemeral: bool,
-    /// The last life of this node ended by an abort of its process, not by a kill from outside.
-    pub aborted: bool,
+    /// How the last life of this node ended.
+    pub end: End,
+    /// Where rehearsals are noted.
+    pub rehearsals: Rehearsals,
 }
 
 /// Why control does not start.
@@ -105,10 +108,11 @@ impl Control {
             initial,
             join,
             ephemeral,
-            aborted,
+            end,
+            rehearsals,
         } = config;
         let identity = link.identity();
-        let start = BootRecord::read(&store.boot_record()).start(aborted);
+        let start = BootRecord::read(&store.boot_record()).start(end);
         if let Some(trial) = start.crashed_on {
             tracing::warn!(
                 version = trial.version,
@@ -163,6 +167,7 @@ impl Control {
             published,
             rehearsing,
             rehearsed: Mutex::new(None),
+            rehearsals,
             boot: Mutex::new(start.record.clone()),
             situation: watch::Sender::new(Situation {
                 cluster_id: boot.cluster,

@@ -5,6 +5,7 @@ use crate::compile::Compiler;
 use crate::figures::Figures;
 use crate::follow::Following;
 use crate::refusal::Refusal;
+use crate::rehearsals::Rehearsals;
 use crate::tokens::LastUsed;
 use sluice_consensus::{Consensus, Node, Store};
 use sluice_peer::{Heard, Link, NodeId, Peer};
@@ -37,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) rehearsing: Compiler,
     pub(crate) following: Mutex<Following>,
     pub(crate) rehearsed: Mutex<Option<Rehearsed>>,
+    pub(crate) rehearsals: Rehearsals,
     pub(crate) boot: Mutex<BootRecord>,
     pub(crate) situation: watch::Sender<Situation>,
     /// Held by the change that is at its turn, on the leader.

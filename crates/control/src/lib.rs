@@ -36,6 +36,7 @@ mod members;
 mod membership;
 mod readiness;
 mod refusal;
+mod rehearsals;
 mod rfc3339;
 mod service;
 mod status;
@@ -44,8 +45,9 @@ mod view;
 mod wall_clock;
 mod wire;
 
-pub use boot_guard::{BootRecord, CRASHES, KILLS, PROVEN_AFTER};
+pub use boot_guard::{BootRecord, CRASHES, End, KILLS, PROVEN_AFTER};
 pub use change::{Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, Wait};
 pub use control::{Config, Control, StartError};
 pub use refusal::Refusal;
+pub use rehearsals::{Rehearsals, Rehearsing};
 pub use view::{ClusterView, Degraded, MemberOp, NodeView, ReadyView, Role, TokenRole, TokenView, VersionView};

@@ -108,15 +108,11 @@ async fn a_node_that_cannot_serve_a_change_stops_it_by_name_unless_it_is_forced(
     assert_eq!(reply.live, ["n1", "n2"]);
     assert_eq!(reply.pending[0].name, "n3");
     assert!(reply.pending[0].why.contains("partner"), "{}", reply.pending[0].why);
-    assert!(
-        nodes[2]
-            .control
-            .ready()
-            .degraded
-            .iter()
-            .any(|degraded| degraded.what == "version")
-    );
-    assert!(!nodes[2].control.ready().ready, "it never served anything else");
+    world::eventually("n3 says so; it never served anything else", || async {
+        let ready = nodes[2].control.ready();
+        !ready.ready && ready.degraded.iter().any(|degraded| degraded.what == "version")
+    })
+    .await;
     let mended = nodes[2].put(&answering("mended")).await.unwrap();
     assert_eq!(
         mended.live,

@@ -50,6 +50,7 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
         version,
         digest,
     };
+    let rehearsing = core.rehearsals.begin();
     let compiled = match timeout(within, core.rehearsing.compile(task)).await {
         Ok(compiled) => compiled,
         Err(_) => Err(vec![Objection {
@@ -57,6 +58,7 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
             why: format!("it still compiled after {} s", within.as_secs()),
         }]),
     };
+    drop(rehearsing);
     match compiled {
         Ok(snapshot) => {
             let rehearsed = Rehearsed {

@@ -145,7 +145,8 @@ pub(crate) async fn start(plan: &Plan) -> Node {
         initial: plan.initial.clone(),
         join: plan.join.clone(),
         ephemeral: plan.ephemeral,
-        aborted: false,
+        end: sluice_control::End::Otherwise,
+        rehearsals: sluice_control::Rehearsals::default(),
     })
     .await
     .unwrap();
