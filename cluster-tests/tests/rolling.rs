@@ -49,6 +49,7 @@ async fn changes_and_a_rolling_restart_behind_a_balancer_cost_no_request() {
     assert_eq!(kept.nodes.len(), 3, "all nodes took part: {:?}", kept.nodes);
     cluster.voters(1, &["n1", "n2", "n3"]).await;
     cluster.leader().await;
+    cluster.live(mark as u64 + 1).await;
     let history = cluster.admin(2).history().await;
     let versions: Vec<u64> = history
         .iter()
