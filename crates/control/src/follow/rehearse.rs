@@ -68,6 +68,12 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
                 snapshot,
             };
             let before = lock(&core.rehearsed).replace(rehearsed);
+            // Written down before the change is proposed, so that no node waits for this on the way from committed to
+            // live. If it is never committed, the next version that is turned to takes its place.
+            let trial = lock(&core.boot).try_version(version);
+            if let Some(record) = trial {
+                core.write_boot(record).await;
+            }
             // A snapshot that never was served is freed where nobody waits for it.
             tokio::task::spawn_blocking(move || drop(before));
             Prepared::Ready
