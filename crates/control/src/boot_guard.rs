@@ -1,12 +1,11 @@
 //! No version can keep a node down: which one a start serves by. Pure.
 //!
 //! Before a node turns to a version, at its rehearsal if there is one, it writes down that it tries
-//! to; when that version has been
-//! live for [`PROVEN_AFTER`] it writes down that it holds. A start that finds a trial not ended by
-//! a clean stop counts a crash, or a kill if the process did not end itself; after [`CRASHES`] or
-//! [`KILLS`] of them the version is passed over, and the start goes back to the newest one before it
-//! that is not. Kills count for less: most come from outside and say nothing of the version, but
-//! one that takes all memory ends by them too.
+//! to; when that version has been live for [`PROVEN_AFTER`] it writes down that it holds. A start
+//! that finds a trial not ended by a clean stop counts a crash, or a kill if the process did not end
+//! itself; after [`CRASHES`] or [`KILLS`] of them the version is passed over, and the start goes back
+//! to the newest one before it that is not. Kills count for less: most come from outside and say
+//! nothing of the version, but one that takes all memory ends by them too.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

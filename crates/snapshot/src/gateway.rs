@@ -102,12 +102,6 @@ impl Gateway {
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.values()
     }
-
-    /// How many routes there are.
-    #[must_use]
-    pub fn route_count(&self) -> usize {
-        self.routes.len()
-    }
 }
 
 // === impl Params ===
