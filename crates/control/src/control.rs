@@ -151,6 +151,7 @@ impl Control {
             node,
             id: identity.id,
             binary: identity.binary.clone(),
+            level: identity.level,
             initial,
             join,
             ephemeral,
@@ -337,6 +338,14 @@ impl Control {
     /// Every [`Refusal`].
     pub async fn transfer(&self, to: Option<String>, actor: Actor) -> Result<(), Refusal> {
         self.done(ToLeader::Transfer { to, actor }).await
+    }
+
+    /// Raises the feature level to what all members understand.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] names who holds it back.
+    pub async fn finalize_upgrade(&self, actor: Actor) -> Result<(), Refusal> {
+        self.done(ToLeader::Finalize { actor }).await
     }
 
     /// Forms a cluster of the named nodes of the set alone, this one among them.

@@ -25,6 +25,8 @@ pub(crate) struct Core {
     pub(crate) node: Node,
     pub(crate) id: NodeId,
     pub(crate) binary: String,
+    /// The highest feature level that the binary knows.
+    pub(crate) level: u32,
     pub(crate) initial: Vec<(String, String)>,
     pub(crate) join: Vec<String>,
     pub(crate) ephemeral: bool,

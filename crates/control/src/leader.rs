@@ -2,6 +2,7 @@
 
 use crate::change;
 use crate::core::{Core, Shared};
+use crate::levels;
 use crate::membership;
 use crate::refusal::Refusal;
 use crate::wire::{self, FromLeader, ToLeader};
@@ -108,8 +109,9 @@ pub(crate) async fn serve(core: &Shared, what: ToLeader) -> FromLeader {
         ToLeader::Transfer { to, actor } => membership::transfer(core, to.as_deref(), &actor)
             .await
             .map(|()| FromLeader::Done),
+        ToLeader::Finalize { actor } => levels::finalize(core, actor).await.map(|()| FromLeader::Done),
         ToLeader::View => Ok(FromLeader::View(crate::members::view(core))),
-        ToLeader::Admit { id, node } => Ok(FromLeader::Admitted(membership::admit(core, id, node).await)),
+        ToLeader::Admit { id, node, level } => Ok(FromLeader::Admitted(membership::admit(core, id, node, level).await)),
         ToLeader::Place { id } => membership::place(core, id).await.map(FromLeader::Place),
     };
     answer.unwrap_or_else(FromLeader::Refused)
@@ -152,7 +154,7 @@ async fn record(
     propose(core, envelope(0, actor, body), &request_id).await.map(|_| ())
 }
 
-/// An envelope of this moment.
+/// An envelope of this moment, of the first feature level.
 pub(crate) fn envelope(base: u64, actor: change::Actor, body: Body) -> Envelope {
     Envelope {
         base,
@@ -164,7 +166,7 @@ pub(crate) fn envelope(base: u64, actor: change::Actor, body: Body) -> Envelope 
         },
         at_ms: crate::rfc3339::now_ms(),
         trace: None,
-        level: sluice_document::LEVEL,
+        level: 1,
         idempotency: None,
         body,
     }
@@ -266,7 +268,8 @@ pub(crate) fn no_leader(core: &Core) -> Refusal {
 fn writes(what: &ToLeader) -> bool {
     match what {
         ToLeader::Change(request) => !request.dry_run,
-        ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } => false,
+        // A level that was raised already is raised again for nothing.
+        ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } | ToLeader::Finalize { .. } => false,
         ToLeader::Record { .. } | ToLeader::Member { .. } | ToLeader::Transfer { .. } => true,
     }
 }
@@ -277,7 +280,7 @@ fn unknown(what: &ToLeader, error: &CallError) -> Refusal {
         ToLeader::Record { actor, .. } | ToLeader::Member { actor, .. } | ToLeader::Transfer { actor, .. } => {
             &actor.request_id
         }
-        ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } => "",
+        ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } | ToLeader::Finalize { .. } => "",
     };
     Refusal::OutcomeUnknown {
         why: format!("the leader did not say what came of it ({error})"),

@@ -32,6 +32,7 @@ mod fault_points;
 mod figures;
 mod follow;
 mod leader;
+mod levels;
 mod members;
 mod membership;
 mod readiness;

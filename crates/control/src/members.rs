@@ -37,6 +37,7 @@ fn node(core: &Core, member: &Member) -> NodeView {
         admin: member.node.admin.clone(),
         zone: member.node.zone.clone(),
         binary: None,
+        level: None,
         committed: None,
         live: None,
         why_not_live: None,
@@ -46,6 +47,7 @@ fn node(core: &Core, member: &Member) -> NodeView {
     if member.id == core.id {
         let situation = core.situation.borrow();
         view.binary = Some(core.binary.clone());
+        view.level = Some(core.level);
         view.committed = Some(core.consensus.head().version);
         view.live = Some(core.published.live().version);
         view.why_not_live = situation.not_live.as_ref().map(|(why, _)| why.clone());
@@ -53,6 +55,7 @@ fn node(core: &Core, member: &Member) -> NodeView {
         view.draining = situation.draining;
     } else if let Some(heard) = core.heard(member.id) {
         view.binary = Some(heard.identity.binary.clone());
+        view.level = Some(heard.status.level);
         view.committed = Some(heard.status.committed);
         view.live = Some(heard.status.live);
         view.why_not_live = heard.status.why_not_live;

@@ -50,7 +50,7 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
             draining: told.draining,
             ready: readiness.reason.is_none(),
             shared_store: None,
-            level: sluice_document::LEVEL,
+            level: core.level,
             load: 0.0,
             term: view.term,
             last_log: view.last_log,

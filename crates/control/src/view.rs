@@ -43,6 +43,9 @@ pub struct NodeView {
     pub zone: Option<String>,
     /// The version of its binary; `None` where it was not heard.
     pub binary: Option<String>,
+    /// The highest feature level that it understands; `None` where it was not heard.
+    #[serde(default)]
+    pub level: Option<u32>,
     /// The newest version that it knows to be committed.
     pub committed: Option<u64>,
     /// The version that it serves by.

@@ -30,12 +30,24 @@ pub(crate) enum ToLeader {
     Member { name: String, op: MemberOp, actor: Actor },
     /// Hand the leadership over.
     Transfer { to: Option<String>, actor: Actor },
+    /// Raise the feature level.
+    Finalize { actor: Actor },
     /// How the leader sees the cluster.
     View,
     /// A node at the door.
-    Admit { id: NodeId, node: Node },
+    Admit {
+        id: NodeId,
+        node: Node,
+        /// The highest feature level that its binary knows.
+        #[serde(default = "first_level")]
+        level: u32,
+    },
     /// Whether this incarnation has a place in the cluster: asked by one that no leader calls.
     Place { id: NodeId },
+}
+
+fn first_level() -> u32 {
+    1
 }
 
 /// The leader's answers.

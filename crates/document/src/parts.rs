@@ -137,6 +137,18 @@ pub fn join<'a>(parts: impl Iterator<Item = (&'a PartKey, &'a str)>) -> Result<D
 /// # Errors
 /// The text is not what [`split`] makes of a part of this kind.
 pub fn decode_part(key: &PartKey, text: &str) -> Result<Part, CorruptPart> {
+    decode(key, text).map(|(part, _)| part)
+}
+
+/// The feature level that a stored part needs: the highest of its fields'.
+///
+/// # Errors
+/// As [`decode_part`].
+pub fn part_level(key: &PartKey, text: &str) -> Result<u32, CorruptPart> {
+    decode(key, text).map(|(_, level)| level)
+}
+
+fn decode(key: &PartKey, text: &str) -> Result<(Part, u32), CorruptPart> {
     let corrupt = |findings: Vec<Finding>| {
         let why = findings.into_iter().next().map_or_else(String::new, |finding| {
             if finding.path.is_empty() {
@@ -155,6 +167,7 @@ pub fn decode_part(key: &PartKey, text: &str) -> Result<Part, CorruptPart> {
         PartKey::Route { .. } => decode::route(&mut decoder, &root).map(Part::Route),
         PartKey::Cluster => decode::cluster(&mut decoder, &root).map(Part::Cluster),
     };
+    let level = decoder.level();
     let findings = decoder.finish();
     match part {
         Some(part) if findings.is_empty() => match (key, &part) {
@@ -166,7 +179,7 @@ pub fn decode_part(key: &PartKey, text: &str) -> Result<Part, CorruptPart> {
                 key: key.clone(),
                 why: "it has routes, which are parts of their own".to_owned(),
             }),
-            _ => Ok(part),
+            _ => Ok((part, level)),
         },
         _ => Err(corrupt(findings)),
     }

@@ -125,7 +125,7 @@ pub(crate) async fn tell(shared: Arc<Shared>) {
         if let Some((encoded, audience)) = shared.next_telling() {
             let (encoded, own) = (Bytes::from(encoded), shared.identity().id);
             for peer in audience.iter().filter(|peer| peer.id != Some(own)) {
-                let reach = shared.lines.to(&peer.address).reach(&shared, Lane::Control, false);
+                let reach = shared.reach(peer, Lane::Control);
                 let Reach::Up(connection) = reach else { continue };
                 if peer.id.is_none_or(|id| id == connection.theirs().id) {
                     connection.wire.with(|side| side.status(encoded.clone()));

@@ -54,6 +54,7 @@ mod shared;
 mod status;
 mod timings;
 mod tls;
+mod whereabouts;
 mod wire;
 
 use std::fmt;

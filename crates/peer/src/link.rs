@@ -242,7 +242,7 @@ impl Link {
         deadline: Deadline,
         began: Instant,
     ) -> Result<Arc<Dialled>, CallError> {
-        match self.shared.lines.to(&to.address).reach(&self.shared, lane, false) {
+        match self.shared.reach(to, lane) {
             Reach::Up(connection) => Ok(connection),
             Reach::Down(error) => Err(error),
             Reach::Dialling(dial) => match deadline.wait(|| began, dial.outcome()).await {

@@ -13,13 +13,14 @@ use crate::assembly::Violation;
 use crate::dialled::Dialled;
 use crate::guest::Guests;
 use crate::identity::{Identity, Peer};
-use crate::line::Lines;
+use crate::line::{Lines, Reach};
 use crate::link::Serve;
 use crate::porch::{Porch, Throttle};
 use crate::secret::Secret;
 use crate::status::{Board, Status, Told};
 use crate::timings::Timings;
 use crate::tls::Tls;
+use crate::whereabouts::Whereabouts;
 use crate::wire::{End, Side, Wire};
 use crate::{Lane, codec};
 
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) porch: Mutex<Porch<AbortHandle>>,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) voice: Mutex<Voice>,
+    whereabouts: Mutex<Whereabouts>,
     identity: RwLock<Arc<Identity>>,
     serve: RwLock<Option<Arc<dyn Serve>>>,
     phase: watch::Sender<Phase>,
@@ -93,6 +95,7 @@ impl Shared {
                 boot: fastrand::u64(..),
                 sequence: 0,
             }),
+            whereabouts: Mutex::default(),
             identity: RwLock::new(Arc::new(identity)),
             serve: RwLock::new(None),
             phase: watch::Sender::new(Phase::Running),
@@ -172,8 +175,21 @@ impl Shared {
         }
     }
 
-    /// Tells a new connection of a cluster id that was set while it was greeted.
+    /// A connection to `to`: where it was last met, or else where it is on record.
+    pub(crate) fn reach(self: &Arc<Self>, to: &Peer, lane: Lane) -> Reach {
+        let elsewhere = to.id.and_then(|id| lock(&self.whereabouts).elsewhere(id, &to.address));
+        if let Some(address) = elsewhere {
+            match self.lines.to(&address).reach(self, lane, false) {
+                Reach::Down(_) => {}
+                reach => return reach,
+            }
+        }
+        self.lines.to(&to.address).reach(self, lane, false)
+    }
+
+    /// Somebody new is connected. Tells it of a cluster id that was set while it was greeted.
     pub(crate) fn catch_up<S: Side>(&self, wire: &Wire<S>, theirs: &Identity, told: Option<u128>) {
+        lock(&self.whereabouts).met(theirs);
         let ours = self.identity();
         if ours.cluster_id != told {
             self.reintroduce(wire, &ours, theirs);

@@ -102,6 +102,22 @@ pub(crate) async fn transfer(
     answer.give(transfer.await)
 }
 
+/// `POST /v1/cluster/upgrade/finalize`.
+pub(crate) async fn finalize(
+    State(config): State<Config>,
+    Extension(answer): Extension<Answer>,
+    Extension(caller): Extension<Caller>,
+) -> Response {
+    let finalize = async {
+        config
+            .control
+            .finalize_upgrade(caller.actor(config.control.name()))
+            .await?;
+        Ok(Json(config.control.cluster(Freshness::Linearizable).await?))
+    };
+    answer.give(finalize.await)
+}
+
 /// `POST /v1/drain`: this node.
 pub(crate) async fn drain(State(config): State<Config>, Extension(answer): Extension<Answer>) -> Response {
     config.control.set_draining(true);

@@ -31,6 +31,7 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/v1/cluster/members/form", post(cluster::form))
         .route("/v1/cluster/members/{name}/{op}", post(cluster::change))
         .route("/v1/cluster/transfer", post(cluster::transfer))
+        .route("/v1/cluster/upgrade/finalize", post(cluster::finalize))
         .route("/v1/drain", post(cluster::drain))
         .route("/v1/undrain", post(cluster::undrain))
         .route("/v1/settings", get(health::settings))

@@ -3,11 +3,19 @@
 use super::plan::Present;
 use crate::refusal::Refusal;
 use sluice_consensus::PartChange;
-use sluice_document::{Diagnostic, Document, PartKey, Severity, check as check_document, join};
+use sluice_document::{Diagnostic, Document, PartKey, Severity, check as check_document, join, part_level};
 use std::collections::BTreeMap;
 
-/// Checks the whole of what would be, and gives the warnings.
-pub(crate) fn check(present: &Present, changes: &[PartChange]) -> Result<Vec<Diagnostic>, Refusal> {
+/// What a change that holds brings with it.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    pub(crate) warnings: Vec<Diagnostic>,
+    /// The feature level that its parts need.
+    pub(crate) level: u32,
+}
+
+/// Checks the whole of what would be.
+pub(crate) fn check(present: &Present, changes: &[PartChange]) -> Result<Checked, Refusal> {
     let mut after: BTreeMap<&str, &str> = present.iter().map(|(key, entry)| (&**key, &*entry.value)).collect();
     for change in changes {
         match &change.value {
@@ -19,11 +27,16 @@ pub(crate) fn check(present: &Present, changes: &[PartChange]) -> Result<Vec<Dia
     let (errors, warnings): (Vec<_>, Vec<_>) = check_document(&document)
         .into_iter()
         .partition(|diagnostic| diagnostic.severity == Severity::Error);
-    if errors.is_empty() {
-        Ok(warnings)
-    } else {
-        Err(Refusal::invalid(errors))
+    if !errors.is_empty() {
+        return Err(Refusal::invalid(errors));
     }
+    let level = changes.iter().filter_map(level).max().unwrap_or_default();
+    Ok(Checked { warnings, level })
+}
+
+/// What one put needs. The whole was read with it a moment ago, so it can be read.
+fn level(change: &PartChange) -> Option<u32> {
+    part_level(&change.key.parse().ok()?, change.value.as_deref()?).ok()
 }
 
 /// The document that parts make together.

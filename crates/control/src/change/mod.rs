@@ -11,8 +11,10 @@ pub(crate) use spread::spread;
 
 use crate::core::{Core, Shared};
 use crate::leader::{envelope, propose, reading};
+use crate::levels;
 use crate::refusal::Refusal;
 use crate::wire::WireChange;
+use check::Checked;
 use plan::{Earlier, Plan, plan};
 use sha2::{Digest as _, Sha256};
 use sluice_consensus::{Activation, Applied, Body, Idempotency};
@@ -100,9 +102,10 @@ async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Re
         let (present, changes) = (Arc::clone(&present), changes.clone());
         tokio::task::spawn_blocking(move || check::check(&present, &changes)).await
     };
-    let mut warnings = checked.map_err(|error| Refusal::Internal {
+    let Checked { mut warnings, level } = checked.map_err(|error| Refusal::Internal {
         why: format!("checking the change broke off: {error}"),
     })??;
+    levels::allow(core, &head, level, request).await?;
     let asked: Vec<WireChange> = changes.iter().map(WireChange::of).collect();
     let objections = spread::rehearse_everywhere(core, head.version, asked).await;
     if !objections.is_empty() {
@@ -124,6 +127,7 @@ async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Re
         original,
     };
     let mut envelope = envelope(head.version, request.actor.clone(), body);
+    envelope.level = level;
     envelope.idempotency = idempotency;
     let applied = propose(core, envelope, &request.actor.request_id).await?;
     outcome(core, applied, head.version, changed, warnings)
@@ -151,7 +155,7 @@ fn outcome(
         Applied::WrongBase { head } => Err(Refusal::VersionConflict { expected: base, head }),
         Applied::KeyReuse => Err(Refusal::IdempotencyReuse),
         Applied::LevelTooLow { cluster } => Err(Refusal::LevelTooLow {
-            needed: sluice_document::LEVEL,
+            needed: cluster + 1,
             cluster,
         }),
         Applied::NoSuchVersion { .. } | Applied::Record => Err(Refusal::Internal {

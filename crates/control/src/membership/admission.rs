@@ -59,15 +59,17 @@ pub(crate) enum Verdict {
 #[must_use]
 pub(crate) fn decide(members: &[Known], candidate: &Candidate, at_record: AtRecord, authorised: bool) -> Verdict {
     if members.iter().any(|member| member.id == candidate.id) {
-        return Verdict::In;
+        // Perhaps with another address than before.
+        let other = |member: &&Known| member.name != candidate.name && member.peer == candidate.peer;
+        return match members.iter().find(other) {
+            Some(other) => Verdict::Refuse(taken(candidate, other)),
+            None => Verdict::In,
+        };
     }
     // A replacement under way bears the same name; the newest incarnation is the one to replace.
     let Some(old) = members.iter().rfind(|member| member.name == candidate.name) else {
         return match members.iter().find(|member| member.peer == candidate.peer) {
-            Some(other) => Verdict::Refuse(format!(
-                "the peer address {} is on record as that of {}: give each node its own, or remove {} first",
-                candidate.peer, other.name, other.name
-            )),
+            Some(other) => Verdict::Refuse(taken(candidate, other)),
             None => Verdict::Enter,
         };
     };
@@ -83,6 +85,13 @@ pub(crate) fn decide(members: &[Known], candidate: &Candidate, at_record: AtReco
             old.name, old.peer, old.name
         )),
     }
+}
+
+fn taken(candidate: &Candidate, by: &Known) -> String {
+    format!(
+        "the peer address {} is on record as that of {}: give each node its own, or remove {} first",
+        candidate.peer, by.name, by.name
+    )
 }
 
 #[cfg(test)]
@@ -147,6 +156,17 @@ mod tests {
     #[test]
     fn a_new_name_at_the_address_of_another_is_refused() {
         let verdict = decide(&[known(1, 1, true)], &candidate(9, 4, 1), AtRecord::Nobody, false);
+        assert!(matches!(verdict, Verdict::Refuse(_)));
+    }
+
+    #[test]
+    fn a_member_may_move_but_not_to_the_address_of_another() {
+        let members = [known(1, 1, true), known(2, 2, true)];
+        assert_eq!(
+            decide(&members, &candidate(1, 1, 7), AtRecord::Nobody, false),
+            Verdict::In
+        );
+        let verdict = decide(&members, &candidate(1, 1, 2), AtRecord::Nobody, false);
         assert!(matches!(verdict, Verdict::Refuse(_)));
     }
 

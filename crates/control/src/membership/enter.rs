@@ -68,21 +68,29 @@ pub(crate) async fn enter(core: Shared) {
     super::place::keep(&core).await;
 }
 
-/// A node that belongs to the cluster but is no member, or takes an old place and is not in it yet,
-/// says so until it is.
+/// A node that belongs to the cluster but is no member, or takes an old place and is not in it yet, or is reached
+/// elsewhere than the membership says, says so until that is mended.
 async fn take_place(core: &Shared) {
     let mut raft = core.consensus.watch_raft();
     loop {
-        let (member, rival) = {
+        let (in_place, rival) = {
             let raft = raft.borrow_and_update();
             let rival = raft
                 .members
                 .iter()
                 .any(|member| member.node.name == core.node.name && member.id != core.id);
-            (raft.member(core.id).is_some(), rival)
+            let recorded = raft.member(core.id).map(|member| &member.node);
+            (recorded == Some(&core.node), rival)
         };
-        if (member && !rival) || core.situation.borrow().removed {
+        if (in_place && !rival) || core.situation.borrow().removed {
             return;
+        }
+        if core.consensus.raft().is_leader() {
+            // Nobody else could write it down.
+            let moved = core.consensus.set_address(core.id, core.node.clone()).await;
+            if let Err(error) = moved {
+                tracing::debug!(%error, "this node's own address is not written down yet");
+            }
         }
         let known: Vec<String> = core
             .consensus
@@ -134,6 +142,7 @@ pub(super) async fn knock(core: &Shared, address: &str) -> Knock {
     let ask = ToLeader::Admit {
         id: core.id,
         node: core.node.clone(),
+        level: core.level,
     };
     let Ok(body) = wire::encode(&ask) else {
         return Knock::Nobody;
@@ -172,7 +181,7 @@ pub(super) async fn knock(core: &Shared, address: &str) -> Knock {
 }
 
 /// Decides about a node at the door, on the leader.
-pub(crate) async fn admit(core: &Shared, id: NodeId, node: Node) -> Admitted {
+pub(crate) async fn admit(core: &Shared, id: NodeId, node: Node, level: u32) -> Admitted {
     let Some(cluster) = core.situation.borrow().cluster_id else {
         return Admitted::Refused {
             why: "this node belongs to no cluster itself".to_owned(),
@@ -182,6 +191,15 @@ pub(crate) async fn admit(core: &Shared, id: NodeId, node: Node) -> Admitted {
         return Admitted::Refused {
             why: format!(
                 "{} was removed from the cluster: to join anew it needs an empty data directory",
+                node.name
+            ),
+        };
+    }
+    let needed = core.consensus.head().level;
+    if level < needed {
+        return Admitted::Refused {
+            why: format!(
+                "the cluster is at feature level {needed}, and the binary of {} understands {level} only: update it",
                 node.name
             ),
         };
@@ -213,7 +231,12 @@ pub(crate) async fn admit(core: &Shared, id: NodeId, node: Node) -> Admitted {
     match (decide(&known, &candidate, at_record, authorised), old) {
         // A replacement that stopped halfway goes on.
         (Verdict::In, Some(old)) => replace(core, cluster, old.id, id, node),
-        (Verdict::In, None) => Admitted::In { cluster },
+        (Verdict::In, None) => match core.consensus.set_address(id, node.clone()).await {
+            Ok(()) => Admitted::In { cluster },
+            Err(error) => Admitted::Refused {
+                why: format!("where {} is now could not be written down: {error}", node.name),
+            },
+        },
         (Verdict::Replace { old }, _) => replace(core, cluster, old, id, node),
         (Verdict::Enter, _) => match core.consensus.add_learner(id, node.clone()).await {
             Ok(()) => {

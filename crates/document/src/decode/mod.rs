@@ -43,6 +43,7 @@ pub(crate) struct Decoder<'t> {
     path: Vec<Step<'t>>,
     findings: Vec<Finding>,
     errors: usize,
+    level: u32,
 }
 
 /// The known fields of a map.
@@ -62,6 +63,20 @@ impl<'t> Decoder<'t> {
             path,
             ..Self::default()
         }
+    }
+
+    /// The feature level that what was read so far needs; 0 where nothing was.
+    pub(crate) fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// A value needs this feature level, where its field is older than it.
+    #[allow(
+        dead_code,
+        reason = "the first value of a level above its field's takes this line away"
+    )]
+    pub(crate) fn needs(&mut self, level: u32) {
+        self.level = self.level.max(level);
     }
 
     /// How many errors were met so far.
@@ -132,7 +147,10 @@ impl<'t> Decoder<'t> {
         for entry in self.entries(node, expected)? {
             let field = known.iter().find(|field| field.name == entry.key);
             match field.map(|field| field.state) {
-                Some(State::Built { .. }) => found.extend(field.map(|field| (field.name, entry))),
+                Some(State::Built { level }) => {
+                    self.level = self.level.max(level);
+                    found.extend(field.map(|field| (field.name, entry)));
+                }
                 Some(State::Planned(feature)) => self.within(Step::Key(&entry.key), |d| {
                     let message = format!(
                         "`{}` is not built yet: {feature} will come with a later version",
