@@ -1,7 +1,8 @@
 //! The body of an answer that is still under way, and its connection.
 
 use crate::clock::{Deadline, after, earlier};
-use crate::connection::{Incoming, Live, Task};
+use crate::connection::Incoming;
+use crate::connection::http1::{Live, Task};
 use crate::error::{BodyError, Which};
 use crate::upload::Shared;
 use crate::worker::Lease;

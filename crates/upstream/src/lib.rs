@@ -25,6 +25,7 @@ mod body;
 mod clock;
 mod connection;
 mod error;
+mod exchange;
 mod group;
 mod meters;
 mod pool;

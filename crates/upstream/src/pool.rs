@@ -1,6 +1,6 @@
 //! Kept connections of one worker to one target.
 
-use crate::connection::Live;
+use crate::connection::http1::Live;
 use crate::meters::State;
 use crate::spec::PoolSpec;
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,6 @@
 //! What all upstreams of one worker share.
 
-use crate::connection::Live;
+use crate::connection::http1::Live;
 use crate::group::Group;
 use crate::meters::Meters;
 use crate::resolve::Resolver;

@@ -1,0 +1,92 @@
+//! One request to one target, and the head of its answer.
+//!
+//! What is one version's alone stands in a room of its own: [`http1`].
+
+mod head;
+mod http1;
+mod source;
+
+use crate::attempts::Attempts;
+use crate::body::Body;
+use crate::clock::Clock;
+use crate::connection::Fault;
+use crate::error::{BodyError, SendError, SendErrorKind, Which};
+use crate::request;
+use crate::spec::Spec;
+use crate::target::Target;
+use crate::worker::Worker;
+use http::Request;
+use source::Source;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One request under way.
+pub(crate) struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    target: &'a Rc<Target>,
+    attempts: &'a mut Attempts,
+    clock: Clock,
+    /// Between bytes of the answer.
+    idle: Duration,
+    source: Source,
+    idempotent: bool,
+}
+
+// === impl Exchange ===
+
+impl<'a> Exchange<'a> {
+    pub(crate) fn new(
+        worker: &'a Rc<Worker>,
+        target: &'a Rc<Target>,
+        attempts: &'a mut Attempts,
+        clock: Clock,
+        idle: Duration,
+    ) -> Self {
+        Self {
+            worker,
+            target,
+            attempts,
+            clock,
+            idle,
+            source: Source::Empty,
+            idempotent: false,
+        }
+    }
+
+    /// Makes the head what the target is to get.
+    pub(crate) fn prepare(&mut self, request: &mut Request<Body>, spec: &Spec) -> Result<(), SendError> {
+        self.idempotent = request.method().is_idempotent();
+        request::prepare(request, spec, &self.target.spec, self.attempts.bare_path)
+            .map_err(|error| self.told(SendErrorKind::Protocol, false, Some(error.to_string().into())))
+    }
+
+    fn failed(&self, sent: bool, fault: Fault) -> SendError {
+        let (kind, cause) = match self.source.failed() {
+            Some(error) => (SendErrorKind::ClientBody(error), None),
+            None => of_fault(fault),
+        };
+        self.told(kind, sent, cause)
+    }
+
+    fn told(&self, kind: SendErrorKind, sent: bool, cause: Option<Arc<str>>) -> SendError {
+        SendError {
+            kind,
+            sent,
+            target: Some(Arc::clone(&self.target.spec.url)),
+            cause,
+        }
+    }
+}
+
+fn of_fault(fault: Fault) -> (SendErrorKind, Option<Arc<str>>) {
+    match fault {
+        Fault::Closed(why) | Fault::Reset(why) => (SendErrorKind::Reset, Some(why)),
+        Fault::Protocol(why) => (SendErrorKind::Protocol, Some(why)),
+        Fault::Stalled => (SendErrorKind::Timeout(Which::Idle), None),
+        Fault::Short => {
+            let short = BodyError::Other("the body ended before the length that its head declared".into());
+            (SendErrorKind::ClientBody(short), None)
+        }
+    }
+}

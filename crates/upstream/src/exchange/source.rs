@@ -1,0 +1,63 @@
+//! The body of a request, as what sends it sees it.
+
+use crate::body::Body;
+use crate::clock::Sending;
+use crate::connection::http1::Writing;
+use crate::error::BodyError;
+use crate::upload;
+use bytes::Bytes;
+use http_body::Body as _;
+use std::rc::Rc;
+
+/// A request's body, as often as it can be had.
+pub(super) enum Source {
+    Empty,
+    Full(Bytes),
+    Stream(Rc<upload::Shared>),
+}
+
+// === impl Source ===
+
+impl Source {
+    /// With `keep`, a stream can be had again while it is short enough.
+    pub(super) fn new(body: Body, keep: bool) -> Self {
+        match body {
+            body if body.is_end_stream() => Self::Empty,
+            Body::Full(bytes) => Self::Full(bytes),
+            body => Self::Stream(upload::Shared::new(body, keep)),
+        }
+    }
+
+    /// From the start. None if that is gone.
+    pub(super) fn read(&self) -> Option<Body> {
+        match self {
+            Self::Empty => Some(Body::Empty),
+            Self::Full(bytes) => Some(Body::Full(bytes.clone())),
+            Self::Stream(shared) => shared.read().map(Body::Upload),
+        }
+    }
+
+    /// Who is waited for.
+    pub(super) fn sending(&self, writing: Writing, sent: u64) -> Sending {
+        match (writing, self) {
+            (Writing::Blocked, _) => Sending::Target(sent),
+            (Writing::Free, Self::Stream(shared)) if !shared.done() => Sending::Client,
+            (Writing::Free | Writing::Broken, _) => Sending::Done,
+        }
+    }
+
+    /// The stream, if the client has not sent all of it.
+    pub(super) fn under_way(&self) -> Option<Rc<upload::Shared>> {
+        match self {
+            Self::Stream(shared) if !shared.done() => Some(Rc::clone(shared)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn failed(&self) -> Option<BodyError> {
+        match self {
+            Self::Stream(shared) => shared.failed(),
+            Self::Empty | Self::Full(_) => None,
+        }
+    }
+}
