@@ -1,6 +1,6 @@
 //! The record of one request, from its head to the last byte of its answer.
 
-use crate::front::Client;
+use crate::front::{Client, Stream};
 use crate::meters::{Method, RouteCells};
 use crate::worker::Worker;
 use sluice_http_semantics::problem::{Code, Outcome};
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 pub(crate) struct Exchange {
     pub(crate) worker: Rc<Worker>,
     pub(crate) client: Rc<Client>,
+    pub(crate) stream: Stream,
     /// `X-Request-Id`: ours, or a trusted proxy's.
     pub(crate) id: RequestId,
     pub(crate) attempts: Attempts,
@@ -37,8 +38,8 @@ pub(crate) struct Exchange {
 // === impl Exchange ===
 
 impl Exchange {
-    pub(crate) fn begin(worker: Rc<Worker>, client: Rc<Client>, method: &http::Method) -> Self {
-        worker.cells.listeners[client.place].active.add(1);
+    pub(crate) fn begin(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, method: &http::Method) -> Self {
+        stream.begin(&worker.cells.listeners[client.place]);
         Self {
             id: worker.ids.next(),
             attempts: Attempts::default(),
@@ -53,6 +54,7 @@ impl Exchange {
             sent: 0,
             worker,
             client,
+            stream,
         }
     }
 
@@ -124,8 +126,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let now = Instant::now();
         let (worker, client) = (&self.worker, &self.client);
-        worker.cells.listeners[client.place].active.add(-1);
-        client.wire.end(now);
+        self.stream.end(&worker.cells.listeners[client.place], now);
         let duration = now.saturating_duration_since(self.started);
         let cells = self.route.as_ref().unwrap_or(worker.routes.unmatched());
         cells.observe(self.method, self.status, duration);

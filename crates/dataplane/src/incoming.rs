@@ -1,13 +1,12 @@
 //! The body of a request on its way from the client: how much, and how fast.
 
-use crate::front::Wire;
+use crate::front::Stream;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use sluice_http_semantics::reserved::clean_trailers;
 use sluice_upstream::{BodyError, Incoming};
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -15,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// A request's body with its limits. While nobody wants it, no clock runs.
 pub(crate) struct Limited {
     body: Incoming,
-    wire: Rc<Wire>,
+    stream: Stream,
     /// Bytes that may come in all.
     limit: Option<u64>,
     came: u64,
@@ -34,10 +33,10 @@ struct Patience {
 
 impl Limited {
     /// At most `limit` bytes, with at most `idle` between them.
-    pub(crate) fn new(body: Incoming, wire: Rc<Wire>, limit: Option<u64>, idle: Duration) -> Self {
+    pub(crate) fn new(body: Incoming, stream: Stream, limit: Option<u64>, idle: Duration) -> Self {
         Self {
             body,
-            wire,
+            stream,
             limit,
             came: 0,
             patience: Patience {
@@ -61,7 +60,7 @@ impl Limited {
             }
         }
         if frame.is_trailers() || self.body.is_end_stream() {
-            self.wire.complete();
+            self.stream.complete();
         }
         Ok(frame)
     }
@@ -80,7 +79,7 @@ impl http_body::Body for Limited {
             Poll::Ready(frame) => {
                 this.patience.since = None;
                 let Some(frame) = frame else {
-                    this.wire.complete();
+                    this.stream.complete();
                     return Poll::Ready(None);
                 };
                 let frame = frame.and_then(|frame| this.check(frame));

@@ -25,7 +25,7 @@ impl Outgoing {
         if body.is_end_stream() || exchange.is_head() {
             exchange.whole();
         } else if version == http::Version::HTTP_10 && body.size_hint().exact().is_none() {
-            exchange.client.wire.until_close();
+            exchange.stream.until_close();
         }
         Self {
             body,

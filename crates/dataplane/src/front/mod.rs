@@ -1,41 +1,29 @@
 //! The door to hyper's server connection: the only place of this crate that names hyper.
 //!
-//! A connection is one task. It polls hyper, and sees to what hyper does not: clients that are
-//! slow or idle, clients that left, the worker's orders, panics. All of a connection's waiting
-//! shares one timer, which is left armed: a request costs no entry in the timer wheel.
+//! What comes in is a [`Client`], served to its end by [`http1`]. What an exchange has to tell its
+//! connection goes through [`Stream`].
 
+mod http1;
+mod stream;
 mod tap;
+mod timer;
 mod wire;
 
+pub(crate) use stream::Stream;
 pub(crate) use wire::Wire;
 
-use crate::crew::{Handed, Seat, Stage as Life};
-use crate::outgoing::Outgoing;
+use crate::crew::{Handed, Seat};
 use crate::settings::Edge;
-use crate::way;
-use crate::worker::{Listed, Worker};
+use crate::worker::Worker;
 use http::HeaderValue;
-use hyper::body::{Body as _, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::TokioIo;
 use sluice_http_semantics::forwarded::{Peer, Scheme};
-use sluice_http_semantics::problem::Code;
-use sluice_transport::{Io, Limits};
+use sluice_transport::Limits;
 use std::cell::RefCell;
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tap::Tap;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
-use wire::{Left, Stage};
+use tokio::time::Instant;
 
 /// What holds for every connection of a client. A client that uploads more than it may and reads
 /// only afterwards gets its answer if the rest comes within these bounds.
@@ -45,33 +33,11 @@ pub(crate) const LIMITS: Limits = Limits {
     linger_bytes: 64 * 1024 * 1024,
 };
 
-/// How long a client that has closed its sending side is left in peace before it is asked whether
-/// it still listens, and how often it is looked after from then on.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How soon after asking an answer that the client is gone can be expected.
-const ECHO: Duration = Duration::from_millis(100);
-
-/// How long what was read of an answer in time may take on its last way to the client.
-const LAST_BYTES: Duration = Duration::from_secs(1);
-
-/// How long a connection that came right before the end may take to say something.
-const LATE: Duration = Duration::from_secs(1);
-
-/// hyper's own limit, and the only one for which its parser does not allocate.
-const USUAL_HEADERS: usize = 100;
-
-/// The least that hyper reads of a head.
-const LEAST_BUFFER: usize = 8 * 1024;
-
-/// The most that hyper gathers, of a request before it is parsed and of an answer before it waits
-/// for the client. With the pieces that a target's connection reads it is what a client that takes
-/// nothing costs, times ten thousand of them.
-const BUFFER: usize = 64 * 1024;
-
 /// How connections are spoken on; one for each worker.
 #[derive(Debug)]
-pub(crate) struct Door(http1::Builder);
+pub(crate) struct Door {
+    http1: hyper::server::conn::http1::Builder,
+}
 
 /// Who is at the other end of a connection, and by which way it came.
 #[derive(Debug)]
@@ -87,98 +53,29 @@ pub(crate) struct Client {
     pub(crate) last_host: RefCell<Option<(HeaderValue, Rc<str>)>>,
 }
 
-/// One connection, as a task.
-struct Driver<S: HttpService<Incoming>> {
-    serving: Serving<S>,
-    worker: Rc<Worker>,
-    client: Rc<Client>,
-    /// And whether it was polled since it was set.
-    timer: Option<(Pin<Box<Sleep>>, bool)>,
-    /// When a client that closed its sending side is looked after next.
-    look: Option<Instant>,
-    /// It was asked whether it still listens.
-    asked: bool,
-    /// The last answer did not fit into the socket at once.
-    slow: bool,
-    closing: bool,
-    _listed: Listed,
-    _seat: Seat,
-}
-
-enum Serving<S: HttpService<Incoming>> {
-    Http(Box<http1::Connection<TokioIo<Tap>, S>>),
-    /// A last word without hyper.
-    Farewell(Pin<Box<dyn Future<Output = ()>>>),
-    Over,
-}
-
-/// What to do when the time is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// Close what waits for a request.
-    Close,
-    /// Tell the client that it was too slow.
-    TooSlow,
-    /// See whether the client is still there.
-    Look,
-    /// Break the answer off.
-    Cut,
-}
-
 // === impl Door ===
 
 impl Door {
     pub(crate) fn new(edge: &Edge) -> Self {
-        let mut builder = http1::Builder::new();
-        builder.half_close(true);
-        builder.max_header_size(edge.max_header_bytes.max(LEAST_BUFFER));
-        builder.max_buf_size(BUFFER.max(edge.max_header_bytes));
-        if edge.max_headers != USUAL_HEADERS {
-            builder.max_headers(edge.max_headers);
+        Self {
+            http1: http1::builder(edge),
         }
-        Self(builder)
     }
 }
 
 /// Serves a connection to its end, in a task of its own.
 pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, place: usize, seat: Seat) {
     let now = Instant::now();
-    let wire = Rc::new(Wire::new(now));
     let port = worker.crew.settings.listeners[place].address.port();
     let client = Rc::new(Client {
         peer,
         forwarded: Peer::new(peer.ip(), Scheme::Http, port),
         place,
         made: now,
-        wire: Rc::clone(&wire),
+        wire: Rc::new(Wire::new(now)),
         last_host: RefCell::default(),
     });
-    let io = Io::tcp(stream, LIMITS);
-    let tap = Tap::new(io, Rc::clone(&wire), Rc::clone(worker));
-    let service = {
-        let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
-        service_fn(move |request: http::Request<Incoming>| {
-            client.wire.begin(request.version(), !request.body().is_end_stream());
-            way::answer(
-                Rc::clone(&worker),
-                Rc::clone(&client),
-                request.map(sluice_upstream::Incoming::of_request),
-            )
-        })
-    };
-    let connection = worker.door.0.serve_connection(TokioIo::new(tap), service);
-    tokio::task::spawn_local(Driver {
-        serving: Serving::Http(Box::new(connection)),
-        timer: None,
-        look: None,
-        asked: false,
-        slow: false,
-        closing: false,
-        _listed: worker.list(&client),
-        worker: Rc::clone(worker),
-        client,
-        _seat: seat,
-    });
+    http1::serve(worker, stream, client, seat);
 }
 
 /// Takes a connection from another worker.
@@ -186,217 +83,5 @@ pub(crate) fn serve_handed(worker: &Rc<Worker>, handed: Handed) {
     // What cannot be registered here cannot be served anywhere: the connection closes.
     if let Ok(stream) = TcpStream::from_std(handed.stream) {
         serve(worker, stream, handed.peer, handed.listener, handed.seat);
-    }
-}
-
-// === impl Driver ===
-
-impl<S> Driver<S>
-where
-    S: HttpService<Incoming, ResBody = Outgoing, Error = Infallible>,
-{
-    fn poll_serving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let connection = match &mut self.serving {
-            Serving::Http(connection) => connection,
-            Serving::Farewell(farewell) => return farewell.as_mut().poll(cx),
-            Serving::Over => return Poll::Ready(()),
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(connection).poll(cx)));
-        match polled {
-            Ok(polled) => match ready!(polled) {
-                Ok(()) => Poll::Ready(()),
-                Err(error) => self.failed(&error, cx),
-            },
-            Err(panic) => {
-                // Not within a request's way, which catches its own: within a body.
-                self.worker.panicked("a body", &*panic);
-                Poll::Ready(())
-            }
-        }
-    }
-
-    fn failed(&mut self, error: &hyper::Error, cx: &mut Context<'_>) -> Poll<()> {
-        if error.is_parse_version_h2() {
-            return self.farewell(Code::BadRequest, cx);
-        }
-        if error.is_user() {
-            self.cut();
-        }
-        Poll::Ready(())
-    }
-
-    /// Breaks an answer off so that it does not look whole.
-    fn cut(&mut self) {
-        if self.client.wire.until_close.get()
-            && let Some(io) = self.take_io()
-        {
-            // Without a length a plain close would look like the end of a whole answer.
-            let _ = io.get_ref().set_zero_linger();
-        }
-    }
-
-    /// Answers in hyper's place, and closes.
-    fn farewell(&mut self, code: Code, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(mut io) = self.take_io() else {
-            return Poll::Ready(());
-        };
-        let bytes = self.worker.refuse_unread(code);
-        let mut farewell = Box::pin(async move {
-            if io.write_all(&bytes).await.is_ok() {
-                let _ = io.shutdown().await;
-            }
-        });
-        let polled = farewell.as_mut().poll(cx);
-        self.serving = Serving::Farewell(farewell);
-        polled
-    }
-
-    fn take_io(&mut self) -> Option<Io<TcpStream>> {
-        match std::mem::replace(&mut self.serving, Serving::Over) {
-            Serving::Http(connection) => Some(connection.into_parts().io.into_inner().into_io()),
-            _ => None,
-        }
-    }
-
-    /// Lets hyper end the connection with the answer that is due, or now.
-    fn close(&mut self) {
-        self.closing = true;
-        if let Serving::Http(connection) = &mut self.serving {
-            Pin::new(connection.as_mut()).graceful_shutdown();
-        }
-    }
-
-    fn deadline(&mut self) -> Option<(Instant, Then)> {
-        let (wire, edge) = (&*self.client.wire, self.worker.edge());
-        if matches!(self.serving, Serving::Farewell(_)) {
-            // Bounded by the stream's own limits.
-            return None;
-        }
-        match wire.stage() {
-            // hyper is ending it, within the stream's own limits.
-            Stage::Idle if self.closing => None,
-            Stage::Idle if wire.owed.get() => {
-                // A client that does not take its answer is the stream's to give up.
-                self.slow = true;
-                None
-            }
-            Stage::Idle => {
-                if std::mem::take(&mut self.slow) {
-                    wire.end(Instant::now());
-                }
-                let patience = match self.worker.orders().stage {
-                    Life::Serving => edge.idle,
-                    _ => LATE.min(edge.idle),
-                };
-                Some((wire.since() + patience, Then::Close))
-            }
-            Stage::Head(timed) => {
-                if !timed {
-                    wire.head_waits(Instant::now());
-                }
-                Some((wire.since() + edge.header_timeout, Then::TooSlow))
-            }
-            Stage::Request => {
-                // Whoever reads the answer from the target ends it in time, and what was read before goes
-                // out; a client that does not take it keeps it no longer than that.
-                let cut = wire.last_byte.get().map(|at| (at + LAST_BYTES, Then::Cut));
-                if wire.left.get() != Left::Fin {
-                    self.look = None;
-                    return cut;
-                }
-                let look = *self.look.get_or_insert_with(|| Instant::now() + PATIENCE);
-                cut.filter(|(at, _)| *at <= look).or(Some((look, Then::Look)))
-            }
-        }
-    }
-
-    fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        let (timer, armed) = self.timer.get_or_insert_with(|| (Box::pin(sleep_until(at)), false));
-        loop {
-            let elapsed = timer.is_elapsed();
-            if elapsed && Instant::now() >= at {
-                return Poll::Ready(());
-            }
-            // Set to an earlier moment it fires once for nothing; to a later one it would be late.
-            if elapsed || timer.deadline() > at {
-                timer.as_mut().reset(at);
-                *armed = false;
-            }
-            if *armed {
-                return Poll::Pending;
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                *armed = true;
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// After the end of patience with a client that may be gone.
-    fn look(&mut self) {
-        let wire = &self.client.wire;
-        let ask = !self.asked && wire.may_probe();
-        if ask {
-            self.asked = true;
-            wire.probe.set(true);
-        }
-        self.look = Some(Instant::now() + if ask { ECHO } else { PATIENCE });
-    }
-
-    /// Whether the end of the worker is the end of this connection too, once its answer is out.
-    fn may_close(&self) -> bool {
-        let wire = &self.client.wire;
-        match wire.stage() {
-            // It waited in the listener's queue, and may have a request with it.
-            Stage::Idle => wire.requests() > 0,
-            Stage::Head(_) => false,
-            Stage::Request => true,
-        }
-    }
-}
-
-impl<S> Future for Driver<S>
-where
-    S: HttpService<Incoming, ResBody = Outgoing, Error = Infallible>,
-{
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        this.client.wire.watch(cx.waker());
-        loop {
-            let stage = this.worker.orders().stage;
-            if stage == Life::Ended {
-                return Poll::Ready(());
-            }
-            if this.poll_serving(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            if this.client.wire.left.get() == Left::Gone && this.client.wire.waits() {
-                // Dropping the connection drops the request, and that ends it at the target.
-                return Poll::Ready(());
-            }
-            if stage == Life::Closing && !this.closing && this.may_close() {
-                this.close();
-                continue;
-            }
-            let Some((at, then)) = this.deadline() else {
-                return Poll::Pending;
-            };
-            ready!(this.poll_until(cx, at));
-            match then {
-                Then::Close => this.close(),
-                Then::Look => this.look(),
-                Then::Cut => {
-                    this.cut();
-                    return Poll::Ready(());
-                }
-                Then::TooSlow => {
-                    if this.farewell(Code::ClientTimeout, cx).is_ready() {
-                        return Poll::Ready(());
-                    }
-                }
-            }
-        }
     }
 }

@@ -15,7 +15,6 @@ use sluice_policy::Answer;
 use sluice_policy::rewrite::Rewritten;
 use sluice_snapshot::Route;
 use sluice_upstream::{Body, BodyError, Incoming, SendError, SendErrorKind, Which};
-use std::rc::Rc;
 
 /// The body of a request, with the limits of its route. What tells its length is judged at once.
 pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Result<Body, Refusal> {
@@ -27,9 +26,9 @@ pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Res
     {
         return Err(Refusal::too_large(limit));
     }
-    let wire = Rc::clone(&exchange.client.wire);
+    let stream = exchange.stream.clone();
     let idle = exchange.worker.edge().body_idle;
-    Ok(Body::boxed(Limited::new(body, wire, route.max_body, idle)))
+    Ok(Body::boxed(Limited::new(body, stream, route.max_body, idle)))
 }
 
 /// Where a request goes, if not where it was sent.
@@ -85,7 +84,7 @@ pub(super) fn answered(
     if let Some(total) = route.timeouts.total
         && let Some(at) = exchange.started().checked_add(total)
     {
-        exchange.client.wire.last_byte_by(at);
+        exchange.stream.last_byte_by(at);
     }
     remove_response_hop_by_hop(response.headers_mut());
     plain_content_length(response.headers_mut());

@@ -12,7 +12,7 @@ mod forward;
 mod target;
 
 use crate::exchange::Exchange;
-use crate::front::Client;
+use crate::front::{Client, Stream};
 use crate::outgoing::Outgoing;
 use crate::own_answer::Refusal;
 use crate::worker::{Held, Worker};
@@ -56,11 +56,12 @@ struct Exposed {
 pub(crate) fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,
+    stream: Stream,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> {
     let version = request.version();
     let held = worker.held();
-    let mut exchange = Exchange::begin(worker, client, request.method());
+    let mut exchange = Exchange::begin(worker, client, stream, request.method());
     let mut exposed = Exposed::default();
     let mut request = Some(request);
     async move {

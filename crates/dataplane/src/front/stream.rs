@@ -1,0 +1,55 @@
+//! The client's side of one exchange.
+
+use super::Wire;
+use crate::meters::OfListener;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// What an exchange tells of itself to the connection that it came by. On HTTP/1.1 the connection
+/// has one exchange at a time.
+#[derive(Debug, Clone)]
+pub(crate) enum Stream {
+    Http1(Rc<Wire>),
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// The exchange begins: its connection is one of the active ones of the listener.
+    pub(crate) fn begin(&self, listener: &OfListener) {
+        match self {
+            Self::Http1(_) => listener.active.add(1),
+        }
+    }
+
+    /// The exchange is over; its last bytes may still be on their way to the socket.
+    pub(crate) fn end(&self, listener: &OfListener, now: Instant) {
+        match self {
+            Self::Http1(wire) => {
+                listener.active.add(-1);
+                wire.end(now);
+            }
+        }
+    }
+
+    /// The request's body was read to its end.
+    pub(crate) fn complete(&self) {
+        match self {
+            Self::Http1(wire) => wire.complete(),
+        }
+    }
+
+    /// The answer's length is told by nothing but the end of the connection.
+    pub(crate) fn until_close(&self) {
+        match self {
+            Self::Http1(wire) => wire.until_close(),
+        }
+    }
+
+    /// The answer, which has begun, is to be with the client by `at`, however slowly it reads.
+    pub(crate) fn last_byte_by(&self, at: Instant) {
+        match self {
+            Self::Http1(wire) => wire.last_byte_by(at),
+        }
+    }
+}
