@@ -1,14 +1,15 @@
-//! `${…}`: values of a request put into texts.
+//! `${…}`: values of a request put into texts, and conditions on a request.
 //!
 //! ```text
 //!   text of a document ──► Template::parse(text, scope) ──► Template ──► render(inputs, out)
 //!   JSON of a document ──► JsonTemplate::parse ───────────► JsonTemplate ──► render(inputs, out)
+//!   condition of a document ──► Condition::parse ─────────► Condition ──► holds(inputs)
 //! ```
 //!
-//! What stands between the braces is a small part of CEL: selections such as `params.id`, `request.path`,
-//! `request.headers['x-region']` or `client.ip`. Whatever is taken here means the same in CEL. Texts are compiled when a
-//! document is and never on a request; a rendering costs one look-up per value, and nothing here recurses on what a
-//! document says without a bound.
+//! The language is CEL. What stands between the braces is a small part of it: selections such as `params.id`,
+//! `request.path`, `request.headers['x-region']` or `client.ip`. Whatever is taken there means the same in a condition.
+//! All is compiled when a document is and never on a request; a rendering costs one look-up per value, and nothing here
+//! recurses on what a document says without a bound.
 //!
 //! Owns the language and its errors. It must never know where values come from ([`Inputs`] is all that it sees of a
 //! request), nor how a value is encoded for the place where it goes: whoever renders hands in inputs that give values
@@ -16,12 +17,14 @@
 
 #![forbid(unsafe_code)]
 
+mod condition;
 mod error;
 mod field;
 mod json;
 mod parse;
 mod template;
 
+pub use condition::{Condition, ConditionError, ConditionErrorKind, DEEPEST_CONDITION, LONGEST_CONDITION, MOST_STEPS};
 pub use error::{ErrorKind, JsonTemplateError, TemplateError};
 pub use field::{Field, Inputs, Scope};
 pub use json::JsonTemplate;

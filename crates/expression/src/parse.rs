@@ -9,9 +9,9 @@ const REQUEST: [&str; 7] = ["path", "method", "host", "scheme", "query", "header
 const HEADERS_EXAMPLE: &str = "request.headers['name']";
 
 /// One step of a selection and where it stands in the whole text.
-struct Step<'a> {
-    name: std::borrow::Cow<'a, str>,
-    at: Range<usize>,
+pub(crate) struct Step<'a> {
+    pub(crate) name: std::borrow::Cow<'a, str>,
+    pub(crate) at: Range<usize>,
 }
 
 /// Reads the expression `source`, which begins at byte `offset` of the whole text.
@@ -141,7 +141,8 @@ impl<'a> Reader<'a> {
 
 // === names ===
 
-fn resolve(steps: &[Step<'_>], scope: &Scope) -> Result<Field, TemplateError> {
+/// The value that a selection names.
+pub(crate) fn resolve(steps: &[Step<'_>], scope: &Scope) -> Result<Field, TemplateError> {
     let Some((root, members)) = steps.split_first() else {
         return Err(TemplateError {
             at: 0..0,
@@ -226,13 +227,18 @@ fn not_a_text(step: &Step<'_>, found: &str, example: &'static str) -> TemplateEr
     }
 }
 
-fn unknown(before: &str, step: &Step<'_>, known: &[&str]) -> TemplateError {
-    let nearest = known
+/// The name of `known` that was probably meant by `found`.
+pub(crate) fn nearest<'n>(found: &str, known: &[&'n str]) -> Option<&'n str> {
+    known
         .iter()
-        .map(|name| (strsim::osa_distance(name, &step.name), name))
-        .filter(|(distance, name)| *distance <= name.len().max(step.name.len()) / 2)
+        .map(|name| (strsim::osa_distance(name, found), *name))
+        .filter(|(distance, name)| *distance <= name.len().max(found.len()) / 2)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| format!("{before}{name}"));
+        .map(|(_, name)| name)
+}
+
+fn unknown(before: &str, step: &Step<'_>, known: &[&str]) -> TemplateError {
+    let nearest = nearest(&step.name, known).map(|name| format!("{before}{name}"));
     let expected = match known {
         [] => "none: the path has no parameters that are always there".to_owned(),
         known => known
