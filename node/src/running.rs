@@ -263,6 +263,22 @@ fn identity(settings: &Settings, boot: &sluice_consensus::Boot, admin: std::net:
         zone: settings.zone.clone(),
         labels: settings.labels.clone(),
         binary: env!("CARGO_PKG_VERSION").to_owned(),
-        level: sluice_document::LEVEL,
+        level: level(),
     }
+}
+
+/// The highest feature level that this binary knows.
+#[cfg(not(feature = "fault-points"))]
+fn level() -> u32 {
+    sluice_document::LEVEL
+}
+
+/// The same, or that of an older binary which a test plays: `SLUICE_FAULT_POINTS="level=1"`.
+#[cfg(feature = "fault-points")]
+fn level() -> u32 {
+    let points = std::env::var("SLUICE_FAULT_POINTS").unwrap_or_default();
+    let played = points
+        .split(',')
+        .find_map(|point| point.strip_prefix("level=")?.parse().ok());
+    played.unwrap_or(sluice_document::LEVEL)
 }

@@ -100,6 +100,9 @@ pub(crate) enum Verb {
     /// List members and change who they are
     #[command(after_help = MEMBERS)]
     Members(Members),
+    /// Raise what the cluster understands, after its nodes were updated
+    #[command(after_help = MEMBERS)]
+    Upgrade(Upgrade),
     /// Take a node out of traffic
     ///
     /// The node's /readyz turns to 503, so that balancers leave it; what it has is finished. It goes on as a member.
@@ -294,6 +297,27 @@ pub(crate) enum MembersAct {
     /// named. Refused if any of the set that can be reached belongs to a cluster already.
     #[command(after_help = MEMBERS)]
     Form(Form),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    #[command(subcommand)]
+    pub(crate) act: UpgradeAct,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpgradeAct {
+    /// Show the cluster's feature level, what each node understands, and who holds it back
+    #[command(after_help = LOOKING)]
+    Status(ReachOnly),
+    /// Raise the feature level to what every node understands
+    ///
+    /// From then on documents may use what came with that level, and nodes of older binaries are let in no more. There is
+    /// no way back: say it when the last node was updated and runs well.
+    #[command(after_help = MEMBERS)]
+    Finalize(ReachOnly),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! From the words of a line to the command that they mean.
 
-use crate::arguments::{Demo, Line, Members, MembersAct, Reach, Rescue, Token, TokenAct, Verb};
+use crate::arguments::{Demo, Line, Members, MembersAct, Reach, Rescue, Token, TokenAct, Upgrade, UpgradeAct, Verb};
 use crate::client::{Environment, Failure, find};
 use crate::documents;
 use crate::exit::Exit;
@@ -148,6 +148,7 @@ async fn speak(verb: &Verb, session: &Session<'_>) -> Result<Exit, Failure> {
         Verb::History(args) => verbs::history(args, session).await,
         Verb::Rollback(args) => verbs::rollback(args, session).await,
         Verb::Status(args) => verbs::status(args, session).await,
+        Verb::Upgrade(args) => verbs::upgrade(&args.act, session).await,
         Verb::Members(args) => verbs::members(args.act.as_ref(), session).await,
         Verb::Drain(args) => verbs::drain(args, session).await,
         Verb::Undrain(args) => verbs::undrain(args, session).await,
@@ -190,6 +191,9 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
                 args.reach.or(reach)
             }
             Some(MembersAct::Form(args)) => args.reach.or(reach),
+        },
+        Verb::Upgrade(Upgrade { act, reach }) => match act {
+            UpgradeAct::Status(args) | UpgradeAct::Finalize(args) => args.reach.or(reach),
         },
         Verb::Drain(args) | Verb::Undrain(args) => args.reach.clone(),
         Verb::Health(args) => args.reach.clone(),

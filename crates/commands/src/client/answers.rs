@@ -40,6 +40,8 @@ pub(crate) struct Cluster {
     #[serde(default)]
     pub(crate) version: u64,
     #[serde(default)]
+    pub(crate) level: u32,
+    #[serde(default)]
     pub(crate) forming: Option<String>,
     #[serde(default)]
     pub(crate) nodes: Vec<Member>,
@@ -61,6 +63,8 @@ pub(crate) struct Member {
     pub(crate) zone: Option<String>,
     #[serde(default)]
     pub(crate) binary: Option<String>,
+    #[serde(default)]
+    pub(crate) level: Option<u32>,
     #[serde(default)]
     pub(crate) committed: Option<u64>,
     #[serde(default)]

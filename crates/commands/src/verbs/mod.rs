@@ -13,6 +13,7 @@ mod present;
 mod rollback;
 mod status;
 mod token;
+mod upgrade;
 
 pub(crate) use apply::apply;
 pub(crate) use check::check;
@@ -25,6 +26,7 @@ pub(crate) use members::members;
 pub(crate) use rollback::rollback;
 pub(crate) use status::status;
 pub(crate) use token::token;
+pub(crate) use upgrade::upgrade;
 
 use crate::client::Client;
 use crate::terminal::Terminal;
