@@ -77,7 +77,8 @@ pub(crate) enum Verb {
     /// Show how a document differs from the cluster's
     ///
     /// `-` is what the cluster has, `+` what the document has. With --version the cluster's side is that version, and
-    /// without a document the other side is the present one.
+    /// without a document the other side is the present one. With --changed-by the sides are the version before that one
+    /// and that one.
     #[command(
         after_help = "Exit codes: 0 equal; 1 different, or the document is invalid; 2 wrong usage; 3 the admin API cannot be reached."
     )]
@@ -97,6 +98,14 @@ pub(crate) enum Verb {
     /// Show the cluster: leader, members, versions, what is degraded
     #[command(after_help = LOOKING)]
     Status(Status),
+    /// Show what all nodes do now: routes, upstreams, refusals, load
+    ///
+    /// Reads the metrics of every node twice and shows what came between: requests a second, the share of 4xx and 5xx,
+    /// durations, refusals by code, upstreams that fail; what has most errors stands first. On a terminal it goes on until
+    /// Ctrl-C. A node that cannot be reached is named. Durations are estimates from buckets. --json implies --once and has
+    /// all tables at once, --limit or not.
+    #[command(after_help = LOOKING)]
+    Top(Top),
     /// List members and change who they are
     #[command(after_help = MEMBERS)]
     Members(Members),
@@ -200,11 +209,14 @@ pub(crate) struct Check {
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// Files or folders, or - for stdin
-    #[arg(value_name = "DOC", required_unless_present = "version")]
+    #[arg(value_name = "DOC", required_unless_present_any = ["version", "changed_by"])]
     pub(crate) documents: Vec<PathBuf>,
     /// Compare with this version instead of the present one
     #[arg(long, value_name = "N")]
     pub(crate) version: Option<u64>,
+    /// Show what this version changed
+    #[arg(long, value_name = "N", conflicts_with_all = ["version", "documents"], value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) changed_by: Option<u64>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -267,6 +279,48 @@ pub(crate) struct Status {
     pub(crate) settings: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Show it once and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// The time between two looks (500ms, 2s, 1m)
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// Count since the start of each node, in place of the last interval
+    #[arg(long)]
+    pub(crate) since_start: bool,
+    #[command(flatten)]
+    pub(crate) view: Views,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Which table is shown.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Views {
+    /// By route, with refusals and failing upstreams below [default]
+    #[arg(long)]
+    routes: bool,
+    /// By upstream
+    #[arg(long)]
+    upstreams: bool,
+    /// By node: readiness, connections, CPU, memory
+    #[arg(long)]
+    nodes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    Routes,
+    Upstreams,
+    Nodes,
 }
 
 #[derive(Debug, Args)]
@@ -429,6 +483,16 @@ pub struct Rescue {
     pub json: bool,
 }
 
+impl Views {
+    pub(crate) fn chosen(&self) -> View {
+        match self {
+            Self { upstreams: true, .. } => View::Upstreams,
+            Self { nodes: true, .. } => View::Nodes,
+            _ => View::Routes,
+        }
+    }
+}
+
 impl Reach {
     /// What was said here, over what was said before.
     pub(crate) fn or(&self, before: &Self) -> Self {
@@ -445,6 +509,14 @@ impl Reach {
     pub(crate) fn is_said(&self) -> bool {
         self.admin.is_some() || self.data.is_some()
     }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < Duration::from_millis(100) {
+        return Err("100ms is the least".to_owned());
+    }
+    Ok(interval)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -17,6 +17,7 @@ mod arguments;
 mod client;
 mod documents;
 mod exit;
+mod figures;
 mod run;
 mod table;
 mod terminal;

@@ -149,6 +149,7 @@ async fn speak(verb: &Verb, session: &Session<'_>) -> Result<Exit, Failure> {
         Verb::Rollback(args) => verbs::rollback(args, session).await,
         Verb::Status(args) => verbs::status(args, session).await,
         Verb::Upgrade(args) => verbs::upgrade(&args.act, session).await,
+        Verb::Top(args) => verbs::top(args, session).await,
         Verb::Members(args) => verbs::members(args.act.as_ref(), session).await,
         Verb::Drain(args) => verbs::drain(args, session).await,
         Verb::Undrain(args) => verbs::undrain(args, session).await,
@@ -184,6 +185,7 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
         Verb::History(args) => args.reach.clone(),
         Verb::Rollback(args) => args.reach.clone(),
         Verb::Status(args) => args.reach.clone(),
+        Verb::Top(args) => args.reach.clone(),
         Verb::Members(Members { act, reach }) => match act {
             None => reach.clone(),
             Some(MembersAct::List(args)) => args.reach.or(reach),

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
@@ -14,11 +14,14 @@ pub(crate) struct Terminal {
     pub(crate) color_out: bool,
     /// Colours on stderr.
     pub(crate) color_err: bool,
+    /// Stdout is a screen.
+    screen: bool,
     /// Somebody watches stderr.
     watched: bool,
     out: RefCell<Box<dyn Write>>,
     err: RefCell<Box<dyn Write>>,
     failed: RefCell<Option<io::Error>>,
+    closed: Cell<bool>,
 }
 
 /// A sign of life while something is waited for; gone when dropped.
@@ -33,10 +36,12 @@ impl Terminal {
             json,
             color_out: out && !plain,
             color_err: err && !plain,
+            screen: out,
             watched: err && !json,
             out: RefCell::new(Box::new(io::stdout())),
             err: RefCell::new(Box::new(io::stderr())),
             failed: RefCell::new(None),
+            closed: Cell::new(false),
         }
     }
 
@@ -46,10 +51,12 @@ impl Terminal {
             json,
             color_out: false,
             color_err: false,
+            screen: false,
             watched: false,
             out: RefCell::new(out),
             err: RefCell::new(err),
             failed: RefCell::new(None),
+            closed: Cell::new(false),
         }
     }
 
@@ -67,11 +74,26 @@ impl Terminal {
             .and_then(|()| out.flush());
         match written {
             // Whoever reads has read enough; `sluice history | head` is no failure.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.closed.set(true),
+            Err(error) => {
                 self.failed.borrow_mut().get_or_insert(error);
             }
-            _ => {}
+            Ok(()) => {}
         }
+    }
+
+    /// What stands in the place of the page before: on a screen that is cleared, else below it.
+    pub(crate) fn page(&self, text: &str) {
+        if self.screen {
+            self.out(&format!("\u{1b}[H\u{1b}[2J{text}"));
+        } else {
+            self.out(text);
+        }
+    }
+
+    /// Whether nobody reads stdout any more, or it failed: there is no use in going on.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get() || self.failed.borrow().is_some()
     }
 
     /// One object for programs.

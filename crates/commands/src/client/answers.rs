@@ -43,6 +43,9 @@ pub(crate) struct Cluster {
     pub(crate) level: u32,
     #[serde(default)]
     pub(crate) forming: Option<String>,
+    /// The node that was asked.
+    #[serde(default)]
+    pub(crate) answered_by: Option<String>,
     #[serde(default)]
     pub(crate) nodes: Vec<Member>,
 }

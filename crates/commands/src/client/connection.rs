@@ -31,6 +31,7 @@ pub(crate) struct Call {
     headers: HeaderMap,
     body: Bytes,
     time: Duration,
+    most: usize,
 }
 
 /// What came back.
@@ -53,6 +54,7 @@ impl Call {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             time: TIME,
+            most: MOST,
         }
     }
 
@@ -78,6 +80,16 @@ impl Call {
             ..self
         }
         .header(header::CONTENT_TYPE, media_type)
+    }
+
+    /// It has this long in all.
+    pub(crate) fn within(self, time: Duration) -> Self {
+        Self { time, ..self }
+    }
+
+    /// The answer's body may have so many bytes.
+    pub(crate) fn at_most(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// The node itself may take this long over it.
@@ -185,6 +197,7 @@ impl Client {
         // The set ends the connection with this call.
         let mut driver = tokio::task::JoinSet::new();
         driver.spawn(connection);
+        let most = call.most;
         let answer = sender
             .send_request(self.request(call)?)
             .await
@@ -200,7 +213,7 @@ impl Client {
                 to: to.map_or_else(|| "somewhere else".to_owned(), std::borrow::Cow::into_owned),
             });
         }
-        match Limited::new(body, MOST).collect().await {
+        match Limited::new(body, most).collect().await {
             Ok(body) => Ok(Answer {
                 status: head.status,
                 headers: head.headers,

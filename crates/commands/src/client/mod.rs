@@ -6,7 +6,7 @@ mod endpoint;
 mod failure;
 mod find;
 
-pub(crate) use answers::{Cluster, History, Made, Ready, SettingRows, Tokens, Written};
+pub(crate) use answers::{Cluster, Degraded, History, Made, Member, Ready, SettingRows, Tokens, Written};
 pub(crate) use connection::{Call, Client};
 pub(crate) use endpoint::{Endpoint, encode};
 pub(crate) use failure::Failure;

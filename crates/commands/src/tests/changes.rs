@@ -243,6 +243,27 @@ fn the_sample_of_the_demo_is_a_document_without_a_warning() {
 }
 
 #[test]
+fn what_a_version_changed_is_its_difference_to_the_one_before() {
+    let double = Double::start(|asked, _| match asked.target.as_str() {
+        "/v1/config?version=4" => at(4, &json!({"upstreams": {"a": {"targets": ["http://127.0.0.1:1"]}}})),
+        "/v1/config?version=5" => at(5, &json!({"upstreams": {"a": {"targets": ["http://127.0.0.1:2"]}}})),
+        "/v1/config?version=1" => at(1, &json!({"upstreams": {"a": {"targets": ["http://127.0.0.1:1"]}}})),
+        _ => problem(404, "not_found", &json!({})),
+    });
+    let done = run(&double, &["diff", "--changed-by", "5"]);
+    assert_eq!(done.exit, Exit::Refused, "{}", done.err);
+    assert!(
+        done.out.contains("127.0.0.1:1") && done.out.contains("127.0.0.1:2"),
+        "{}",
+        done.out
+    );
+    let first = run(&double, &["diff", "--changed-by", "1", "--json"]).json();
+    assert_eq!(first["changes"][0]["kind"], "added");
+    assert_eq!(double.lines()[2..], ["GET /v1/config?version=1"]);
+    assert_eq!(run(&double, &["diff", "--changed-by", "9"]).exit, Exit::Refused);
+}
+
+#[test]
 fn diff_ends_with_1_when_they_differ_and_compares_versions_too() {
     let double = Double::start(|asked, _| match asked.target.as_str() {
         "/v1/config?version=2" => at(

@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod double;
 mod failures;
+mod top;
 mod words;
 
 use crate::arguments::Line;

@@ -13,6 +13,7 @@ mod present;
 mod rollback;
 mod status;
 mod token;
+mod top;
 mod upgrade;
 
 pub(crate) use apply::apply;
@@ -26,6 +27,7 @@ pub(crate) use members::members;
 pub(crate) use rollback::rollback;
 pub(crate) use status::status;
 pub(crate) use token::token;
+pub(crate) use top::top;
 pub(crate) use upgrade::upgrade;
 
 use crate::client::Client;
