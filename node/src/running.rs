@@ -214,6 +214,7 @@ fn traffic(settings: &Settings) -> sluice_dataplane::Settings {
         workers: settings.workers.get(),
         node: Arc::from(settings.name.as_str()),
         edge: Edge {
+            h2c: edge.h2c,
             max_uri: edge.max_uri,
             max_header_bytes: edge.max_header_bytes,
             max_headers: edge.max_headers,
@@ -224,6 +225,7 @@ fn traffic(settings: &Settings) -> sluice_dataplane::Settings {
             per_address: edge.per_address,
             drain_delay: edge.drain_delay,
             drain_timeout: edge.drain_timeout,
+            ..Edge::default()
         },
     }
 }

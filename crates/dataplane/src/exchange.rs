@@ -115,6 +115,11 @@ impl Exchange {
         self.whole = true;
     }
 
+    /// Some of the answer will never go there, though its last byte was read.
+    pub(crate) fn lost(&mut self) {
+        self.whole = false;
+    }
+
     /// The answer's body failed.
     pub(crate) fn cut(&mut self, why: &BodyError) {
         self.cut = true;

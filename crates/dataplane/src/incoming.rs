@@ -1,15 +1,21 @@
 //! The body of a request on its way from the client: how much, and how fast.
 
-use crate::front::Stream;
+use crate::front::{Received, Stream};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use sluice_http_semantics::reserved::clean_trailers;
-use sluice_upstream::{BodyError, Incoming};
+use sluice_upstream::BodyError;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A request's body as its connection reads it.
+pub(crate) enum Incoming {
+    Http1(sluice_upstream::Incoming),
+    Http2(Received),
+}
 
 /// A request's body with its limits. While nobody wants it, no clock runs.
 pub(crate) struct Limited {
@@ -27,6 +33,34 @@ struct Patience {
     limit: Duration,
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl Incoming ===
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
 }
 
 // === impl Limited ===

@@ -33,6 +33,11 @@ impl Outgoing {
             failed: None,
         }
     }
+
+    /// What was read last did not reach the client, nor will what is left.
+    pub(crate) fn lost(&mut self) {
+        self.exchange.lost();
+    }
 }
 
 impl http_body::Body for Outgoing {

@@ -31,6 +31,8 @@ pub struct Listener {
 /// Limits that hold before a route is known, and the times of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
+    /// Whether a connection that begins with HTTP/2's preface is spoken to in HTTP/2. Default: no.
+    pub h2c: bool,
     /// Longest request target, in bytes; beyond it 414. Default 8 KiB.
     pub max_uri: usize,
     /// Longest head, request line included, in bytes; beyond it 431. Also the bound of a body's
@@ -43,6 +45,9 @@ pub struct Edge {
     pub header_timeout: Duration,
     /// Between two reads of a request's body, while it is wanted; beyond it 408. Default 60 s.
     pub body_idle: Duration,
+    /// How long a client may take nothing of what is written to it; then it is given up. Default
+    /// 30 s.
+    pub write_stall: Duration,
     /// How long a connection waits for its next request. Default 60 s.
     pub idle: Duration,
     /// Most connections of one listener, all workers together; more are closed at once. Default
@@ -57,16 +62,29 @@ pub struct Edge {
     pub drain_timeout: Duration,
 }
 
+/// The most that [`Edge::max_header_bytes`] is on HTTP/2, where a field of one byte may stand for much and is counted
+/// with 32 more (RFC 9113 §6.5.2).
+const HTTP2_HEADER_BYTES: usize = 16 * 1024;
+
 // === impl Edge ===
+
+impl Edge {
+    /// The bound of a request's fields on HTTP/2, in bytes.
+    pub(crate) fn http2_header_bytes(&self) -> usize {
+        self.max_header_bytes.min(HTTP2_HEADER_BYTES)
+    }
+}
 
 impl Default for Edge {
     fn default() -> Self {
         Self {
+            h2c: false,
             max_uri: 8 * 1024,
             max_header_bytes: 32 * 1024,
             max_headers: 100,
             header_timeout: Duration::from_secs(10),
             body_idle: Duration::from_secs(60),
+            write_stall: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             max_connections: 10_000,
             per_address: None,

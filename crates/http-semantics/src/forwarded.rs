@@ -24,6 +24,7 @@ mod list;
 
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::reserved;
+use http::Version;
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use ipnet::IpNet;
 use std::cell::RefCell;
@@ -40,7 +41,8 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// What every request gets added to its `Via` (RFC 9110 §7.6.3).
-const VIA_SLUICE: HeaderValue = HeaderValue::from_static("1.1 sluice");
+const VIA_HTTP1: HeaderValue = HeaderValue::from_static("1.1 sluice");
+const VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 sluice");
 
 /// Addresses of a list that are looked at, from the right.
 const LONGEST_WALK: usize = 64;
@@ -211,8 +213,8 @@ impl Inbound {
     }
 
     /// Drops what the client may not say, and writes ours: `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`,
-    /// `X-Request-Id`, and one more `Via`.
-    pub fn write(&self, headers: &mut HeaderMap, peer: &Peer, id: &RequestId) {
+    /// `X-Request-Id`, and one more `Via`, with the version by which the request came.
+    pub fn write(&self, headers: &mut HeaderMap, peer: &Peer, id: &RequestId, version: Version) {
         self.drop_reserved(headers);
         let make = || text_value(self.elements(headers.get(HOST), peer));
         let forwarded = match &self.host {
@@ -233,7 +235,11 @@ impl Inbound {
         };
         headers.insert(X_FORWARDED_PORT, port);
         headers.insert(X_REQUEST_ID, id.as_value().clone());
-        headers.append(VIA, VIA_SLUICE);
+        let via = match version {
+            Version::HTTP_2 => VIA_HTTP2,
+            _ => VIA_HTTP1,
+        };
+        headers.append(VIA, via);
     }
 
     fn drop_reserved(&self, headers: &mut HeaderMap) {

@@ -4,6 +4,7 @@
 //! ```text
 //!   request  ──►  host::Host        whom it is for
 //!                 framing           whose framing is not plain goes no further
+//!                 http2             what that protocol writes otherwise is made alike
 //!                 path::Path        one normalised path, for match and upstream alike
 //!                 hop               fields that end at this hop go
 //!                 forwarded         who is behind it, by whom we trust; our own fields are written
@@ -20,6 +21,7 @@ pub mod forwarded;
 pub mod framing;
 pub mod hop;
 pub mod host;
+pub mod http2;
 pub mod path;
 pub mod pattern;
 pub mod percent;

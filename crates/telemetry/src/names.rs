@@ -78,6 +78,20 @@ pub const CONNECTIONS: Name = name(
     &["listener", "state"],
     "Open client connections: active has a request on its way, idle waits for one",
 );
+/// Connections of clients that speak HTTP/2.
+pub const HTTP2_CONNECTIONS: Name = name(
+    "sluice_http2_connections",
+    Gauge,
+    &["listener"],
+    "Open client connections that speak HTTP/2",
+);
+/// What the gateway ended of HTTP/2.
+pub const HTTP2_ENDED: Name = name(
+    "sluice_http2_ended_total",
+    Counter,
+    &["why"],
+    "Ended by the gateway: streams that were refused or stalled, connections for a flood, too many cancels, or a slow frame",
+);
 /// Connections to targets.
 pub const UPSTREAM_CONNECTIONS: Name = name(
     "sluice_upstream_connections",
@@ -236,6 +250,8 @@ pub const ALL: &[&[Name]] = &[
         CLIENT_DURATION,
         REJECTED,
         CONNECTIONS,
+        HTTP2_CONNECTIONS,
+        HTTP2_ENDED,
         UPSTREAM_CONNECTIONS,
         UPSTREAM_REPLACED,
         INTERIM_DROPPED,

@@ -99,6 +99,8 @@ pub struct Advertise {
 /// `edge`.
 #[derive(Debug, Clone)]
 pub struct Edge {
+    /// HTTP/2 with prior knowledge.
+    pub h2c: bool,
     /// Accepting goes on this long after /readyz turned.
     pub drain_delay: Duration,
     /// Then requests have this long to end.

@@ -280,6 +280,7 @@ impl Reader {
                 }
             }
         };
+        let h2c = self.one("edge.h2c", units::switch);
         let drain_delay = self.one("edge.drain_delay", units::duration);
         let drain_timeout = self.one("edge.drain_timeout", units::duration);
         let max_uri = self.one("edge.max_uri", |text| {
@@ -307,6 +308,7 @@ impl Reader {
             },
         });
         let edge = Edge {
+            h2c: h2c?,
             drain_delay: drain_delay?,
             drain_timeout: drain_timeout?,
             max_uri: max_uri?,

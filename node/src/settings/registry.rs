@@ -193,7 +193,7 @@ pub const GROUPS: &[Group] = &[
         title: "Edge",
         doc: "What holds on every connection before a route is known.",
         settings: &[
-            setting("edge.h2c", Kind::Switch, "false", "true|false", "HTTP/2 with prior knowledge on cleartext listeners.").later("HTTP/2 on cleartext listeners"),
+            setting("edge.h2c", Kind::Switch, "false", "true|false", "HTTP/2 with prior knowledge on cleartext listeners."),
             setting("edge.drain_delay", Kind::Duration, "5s", "DURATION", "How long a draining node goes on accepting after /readyz turned, so that balancers can see it."),
             setting("edge.drain_timeout", Kind::Duration, "30s", "DURATION", "How long a draining node waits for requests to end before it cuts them off."),
             setting("edge.max_uri", Kind::Size, "8KiB", "SIZE", "Longest request target; a longer one is a 414."),

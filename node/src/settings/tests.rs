@@ -131,7 +131,6 @@ fn a_wrong_type_in_the_file_is_told_with_what_is_expected() {
 fn settings_of_features_to_come_are_refused_by_their_own_message_unless_they_ask_for_nothing() {
     for (key, value) in [
         ("redis.url", "redis://h"),
-        ("edge.h2c", "true"),
         ("otlp.endpoint", "http://h"),
         ("listen.https", "0.0.0.0:8443"),
     ] {
@@ -139,7 +138,7 @@ fn settings_of_features_to_come_are_refused_by_their_own_message_unless_they_ask
         assert!(fault.contains("not built yet"), "{fault}");
     }
     assert!(one_fault(&[], &[], "redis = 'redis://h'\n").contains("redis.url is not built yet"));
-    assert!(Settings::load(&sources(&[], &[], "[listen]\nhttps = []\n[edge]\nh2c = false\n")).is_ok());
+    assert!(Settings::load(&sources(&[], &[], "[listen]\nhttps = []\n")).is_ok());
 }
 
 #[test]

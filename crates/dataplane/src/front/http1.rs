@@ -6,8 +6,9 @@
 use super::tap::Tap;
 use super::timer::Timer;
 use super::wire::{Left, Stage};
-use super::{Client, LIMITS, Stream};
+use super::{Client, LAST_BYTES, LATE, Stream, http2};
 use crate::crew::{Seat, Stage as Life};
+use crate::incoming::Incoming;
 use crate::outgoing::Outgoing;
 use crate::settings::Edge;
 use crate::way;
@@ -18,7 +19,6 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use sluice_http_semantics::problem::Code;
 use sluice_transport::Io;
-use sluice_upstream::Incoming;
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,12 +48,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How soon after asking an answer that the client is gone can be expected.
 const ECHO: Duration = Duration::from_millis(100);
 
-/// How long what was read of an answer in time may take on its last way to the client.
-const LAST_BYTES: Duration = Duration::from_secs(1);
-
-/// How long a connection that came right before the end may take to say something.
-const LATE: Duration = Duration::from_secs(1);
-
 /// One connection, as a task.
 struct Driver<S: HttpService<Read>> {
     serving: Serving<S>,
@@ -67,8 +61,8 @@ struct Driver<S: HttpService<Read>> {
     /// The last answer did not fit into the socket at once.
     slow: bool,
     closing: bool,
-    _listed: Listed,
-    _seat: Seat,
+    /// Until they go on with the connection to another protocol.
+    places: Option<(Listed, Seat)>,
 }
 
 enum Serving<S: HttpService<Read>> {
@@ -104,7 +98,7 @@ pub(super) fn builder(edge: &Edge) -> http1::Builder {
 
 /// Serves a connection to its end, in a task of its own.
 pub(super) fn serve(worker: &Rc<Worker>, stream: TcpStream, client: Rc<Client>, seat: Seat) {
-    let io = Io::tcp(stream, LIMITS);
+    let io = Io::tcp(stream, worker.door.limits);
     let tap = Tap::new(io, Rc::clone(&client.wire), Rc::clone(worker));
     let service = {
         let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
@@ -115,7 +109,7 @@ pub(super) fn serve(worker: &Rc<Worker>, stream: TcpStream, client: Rc<Client>, 
                 Rc::clone(&worker),
                 Rc::clone(&client),
                 stream,
-                request.map(Incoming::of_request),
+                request.map(|body| Incoming::Http1(sluice_upstream::Incoming::of_request(body))),
             )
         })
     };
@@ -127,10 +121,9 @@ pub(super) fn serve(worker: &Rc<Worker>, stream: TcpStream, client: Rc<Client>, 
         asked: false,
         slow: false,
         closing: false,
-        _listed: worker.list(&client),
+        places: Some((worker.list(&client), seat)),
         worker: Rc::clone(worker),
         client,
-        _seat: seat,
     });
 }
 
@@ -162,12 +155,27 @@ where
 
     fn failed(&mut self, error: &hyper::Error, cx: &mut Context<'_>) -> Poll<()> {
         if error.is_parse_version_h2() {
+            if self.worker.edge().h2c && self.client.wire.requests() == 0 {
+                self.switch();
+                return Poll::Ready(());
+            }
             return self.farewell(Code::BadRequest, cx);
         }
         if error.is_user() {
             self.cut();
         }
         Poll::Ready(())
+    }
+
+    /// Goes on with HTTP/2, whose preface is all that was read.
+    fn switch(&mut self) {
+        let before = std::mem::replace(&mut self.serving, Serving::Over);
+        if let (Serving::Http(connection), Some((listed, seat))) = (before, self.places.take()) {
+            let parts = connection.into_parts();
+            let io = parts.io.into_inner().into_io();
+            let (worker, client) = (Rc::clone(&self.worker), Rc::clone(&self.client));
+            http2::serve(worker, client, io, parts.read_buf, listed, seat);
+        }
     }
 
     /// Breaks an answer off so that it does not look whole.

@@ -1,14 +1,17 @@
-//! The door to hyper's server connection: the only place of this crate that names hyper.
+//! The door to the server connections of hyper and h2: the only place of this crate that names them.
 //!
-//! What comes in is a [`Client`], served to its end by [`http1`]. What an exchange has to tell its
+//! What comes in is a [`Client`], served to its end by [`http1`], or by [`http2`] where it begins with that protocol's
+//! preface and the settings allow it. What an exchange has to tell its
 //! connection goes through [`Stream`].
 
 mod http1;
+mod http2;
 mod stream;
 mod tap;
 mod timer;
 mod wire;
 
+pub(crate) use http2::Received;
 pub(crate) use stream::Stream;
 pub(crate) use wire::Wire;
 
@@ -25,18 +28,29 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// What holds for every connection of a client. A client that uploads more than it may and reads
-/// only afterwards gets its answer if the rest comes within these bounds.
-pub(crate) const LIMITS: Limits = Limits {
-    write_stall: Duration::from_secs(30),
-    linger_time: Duration::from_secs(2),
-    linger_bytes: 64 * 1024 * 1024,
-};
+/// How long and how many bytes are read after the last answer: a client that uploads more than it may
+/// and reads only afterwards gets its answer if the rest comes within these bounds.
+const LINGER: (Duration, u64) = (Duration::from_secs(2), 64 * 1024 * 1024);
+
+/// How long what was read of an answer in time may take on its last way to the client.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// How long a connection that came right before the end may take to say something.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Requests after which a connection is ended, and its age: clients spread anew over the workers
+/// and nodes, and memory that a connection gathered is freed.
+pub(crate) const MOST_REQUESTS: u32 = 10_000;
+pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 
 /// How connections are spoken on; one for each worker.
 #[derive(Debug)]
 pub(crate) struct Door {
+    /// What holds for every connection of a client.
+    limits: Limits,
     http1: hyper::server::conn::http1::Builder,
+    http2: h2::server::Builder,
+    date: http2::Date,
 }
 
 /// Who is at the other end of a connection, and by which way it came.
@@ -58,7 +72,14 @@ pub(crate) struct Client {
 impl Door {
     pub(crate) fn new(edge: &Edge) -> Self {
         Self {
+            limits: Limits {
+                write_stall: edge.write_stall,
+                linger_time: LINGER.0,
+                linger_bytes: LINGER.1,
+            },
             http1: http1::builder(edge),
+            http2: http2::builder(edge),
+            date: http2::Date::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The client's side of one exchange.
 
 use super::Wire;
+use super::http2::Exchanged;
 use crate::meters::OfListener;
 use std::rc::Rc;
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub(crate) enum Stream {
     Http1(Rc<Wire>),
+    Http2(Rc<Exchanged>),
 }
 
 // === impl Stream ===
@@ -19,6 +21,8 @@ impl Stream {
     pub(crate) fn begin(&self, listener: &OfListener) {
         match self {
             Self::Http1(_) => listener.active.add(1),
+            // Counted while any exchange of the connection is there.
+            Self::Http2(_) => {}
         }
     }
 
@@ -29,6 +33,7 @@ impl Stream {
                 listener.active.add(-1);
                 wire.end(now);
             }
+            Self::Http2(_) => {}
         }
     }
 
@@ -36,6 +41,8 @@ impl Stream {
     pub(crate) fn complete(&self) {
         match self {
             Self::Http1(wire) => wire.complete(),
+            // A client that leaves says so, whatever it has sent.
+            Self::Http2(_) => {}
         }
     }
 
@@ -43,6 +50,8 @@ impl Stream {
     pub(crate) fn until_close(&self) {
         match self {
             Self::Http1(wire) => wire.until_close(),
+            // A stream has an end of its own.
+            Self::Http2(_) => {}
         }
     }
 
@@ -50,6 +59,7 @@ impl Stream {
     pub(crate) fn last_byte_by(&self, at: Instant) {
         match self {
             Self::Http1(wire) => wire.last_byte_by(at),
+            Self::Http2(exchanged) => exchanged.last_byte_by(at),
         }
     }
 }

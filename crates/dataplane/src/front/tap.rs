@@ -7,10 +7,12 @@
 //! hyper does not look at the socket while a request waits for its answer and half-closing is
 //! allowed. Here somebody does.
 
+use super::http2::PREFACE;
 use super::wire::{Left, Wire};
 use crate::worker::Worker;
 use sluice_http_semantics::problem::Code;
 use sluice_transport::{Io, Peeked, peek};
+use smallvec::SmallVec;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -33,6 +35,8 @@ pub(super) struct Tap {
     wire: Rc<Wire>,
     worker: Rc<Worker>,
     instead: Option<Instead>,
+    /// The first bytes, held back while they may be HTTP/2's preface: hyper would refuse a part of it.
+    preface: Option<SmallVec<[u8; PREFACE.len()]>>,
 }
 
 /// Bytes that go out in place of those that hyper gave.
@@ -75,6 +79,7 @@ impl Line {
 impl Tap {
     pub(super) fn new(io: Io<TcpStream>, wire: Rc<Wire>, worker: Rc<Worker>) -> Self {
         Self {
+            preface: worker.edge().h2c.then(SmallVec::new),
             io,
             wire,
             worker,
@@ -102,6 +107,39 @@ impl Tap {
             b"431" => Some(Code::HeadersTooLarge),
             _ => None,
         }
+    }
+
+    /// The first bytes of a connection that may speak HTTP/2. Ready once they are told from a part of
+    /// its preface.
+    fn poll_first(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while let Some(held) = &mut self.preface {
+            let start = buf.filled().len();
+            let mut rest = [0; PREFACE.len()];
+            let mut rest = ReadBuf::new(&mut rest[held.len()..]);
+            // Nearly always all of it comes at once: then it is read to where it belongs.
+            let came = if held.is_empty() {
+                ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+                &buf.filled()[start..]
+            } else {
+                ready!(Pin::new(&mut self.io).poll_read(cx, &mut rest))?;
+                rest.filled()
+            };
+            self.wire.came(came);
+            let ended = came.is_empty();
+            let direct = held.is_empty();
+            if direct && (ended || came.len() >= PREFACE.len() || !PREFACE.starts_with(came)) {
+                self.preface = None;
+                return Poll::Ready(Ok(()));
+            }
+            held.extend_from_slice(came);
+            if direct {
+                buf.set_filled(start);
+            } else if ended || held.len() == PREFACE.len() || !PREFACE.starts_with(held) {
+                buf.put_slice(held);
+                self.preface = None;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn write_instead(&mut self, cx: &mut Context<'_>, whole: usize) -> Poll<io::Result<usize>> {
@@ -186,6 +224,9 @@ impl Tap {
 impl AsyncRead for Tap {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.preface.is_some() {
+            return this.poll_first(cx, buf);
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let came = &buf.filled()[before..];

@@ -104,6 +104,11 @@ impl Wire {
         self.requests.set(self.requests.get().saturating_add(1));
     }
 
+    /// A request came on a stream of its own.
+    pub(super) fn count(&self) {
+        self.requests.set(self.requests.get().saturating_add(1));
+    }
+
     /// The exchange is over; its last bytes may still be on their way to the socket.
     pub(crate) fn end(&self, now: Instant) {
         self.stage.set(Stage::Idle);

@@ -1,6 +1,6 @@
 //! A scrape.
 
-use super::{Cells, Closed, routes};
+use super::{Cells, Closed, Http2, routes};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -41,6 +41,8 @@ impl Collector for Collect {
         counters(out, &names::REJECTED, rejected)?;
         let refused = Closed::ALL.map(|why| (vec![why.as_str()], sum(&|cells| cells.refused[why as usize].get())));
         counters(out, &names::CONNECTIONS_REFUSED, refused)?;
+        let ended = Http2::ALL.map(|why| (vec![why.as_str()], sum(&|cells| cells.http2[why as usize].get())));
+        counters(out, &names::HTTP2_ENDED, ended)?;
         let handed = sum(&|cells| cells.handed.get());
         counters(out, &names::CONNECTIONS_HANDED, [(vec![], handed)])?;
         let panics = [
@@ -74,18 +76,21 @@ impl Collect {
     }
 
     fn connections(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut levels: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+        let mut levels: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
         for cells in &self.workers {
             for (name, cells) in self.listeners.iter().zip(&cells.listeners) {
-                let (open, active) = levels.entry(name).or_default();
+                let (open, active, http2) = levels.entry(name).or_default();
                 *open += cells.open.get();
                 *active += cells.active.get();
+                *http2 += cells.http2.get();
             }
         }
-        let all = levels.iter().flat_map(|(name, (open, active))| {
+        let all = levels.iter().flat_map(|(name, (open, active, _))| {
             [(vec![*name, "active"], *active), (vec![*name, "idle"], open - active)]
         });
-        gauges(out, &names::CONNECTIONS, all)
+        gauges(out, &names::CONNECTIONS, all)?;
+        let http2 = levels.iter().map(|(name, (_, _, http2))| (vec![*name], *http2));
+        gauges(out, &names::HTTP2_CONNECTIONS, http2)
     }
 
     fn of_upstreams(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -27,6 +27,7 @@ pub(crate) struct Cells {
     /// By the place of the listener in the settings.
     pub(crate) listeners: Box<[OfListener]>,
     pub(crate) refused: [Count; Closed::ALL.len()],
+    pub(crate) http2: [Count; Http2::ALL.len()],
     pub(crate) handed: Count,
     /// Panics within requests.
     pub(crate) panics: Count,
@@ -40,6 +41,8 @@ pub(crate) struct Cells {
 pub(crate) struct OfListener {
     pub(crate) open: Level,
     pub(crate) active: Level,
+    /// Those that speak HTTP/2.
+    pub(crate) http2: Level,
 }
 
 /// Why a connection was closed before a request was read: the label `why`.
@@ -51,6 +54,22 @@ pub(crate) enum Closed {
     Error,
 }
 
+/// What the gateway ended of HTTP/2: the label `why`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Http2 {
+    /// A stream that was no request, or one too many.
+    Refused,
+    /// A stream whose client took nothing.
+    Stalled,
+    /// A connection with too many frames that ask for nothing.
+    Flood,
+    /// A connection that cancelled too many of its requests.
+    Cancels,
+    /// A connection whose frame did not come in time.
+    Slow,
+}
+
 // === impl Cells ===
 
 impl Cells {
@@ -60,6 +79,7 @@ impl Cells {
             rejected: std::array::from_fn(|_| Count::default()),
             listeners: (0..listeners).map(|_| OfListener::default()).collect(),
             refused: std::array::from_fn(|_| Count::default()),
+            http2: std::array::from_fn(|_| Count::default()),
             handed: Count::default(),
             panics: Count::default(),
             deaths: Count::default(),
@@ -69,6 +89,10 @@ impl Cells {
 
     pub(crate) fn rejected(&self, code: Code) {
         self.rejected[code as usize].add(1);
+    }
+
+    pub(crate) fn http2_ended(&self, why: Http2, count: u64) {
+        self.http2[why as usize].add(count);
     }
 
     pub(crate) fn closed(&self, why: Closed) {
@@ -86,6 +110,22 @@ impl Closed {
             Self::Limit => "limit",
             Self::Address => "address",
             Self::Error => "error",
+        }
+    }
+}
+
+// === impl Http2 ===
+
+impl Http2 {
+    pub(crate) const ALL: [Self; 5] = [Self::Refused, Self::Stalled, Self::Flood, Self::Cancels, Self::Slow];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Stalled => "stalled",
+            Self::Flood => "flood",
+            Self::Cancels => "cancels",
+            Self::Slow => "slow",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, Kept};
 use crate::exchange::Exchange;
-use crate::incoming::Limited;
+use crate::incoming::{Incoming, Limited};
 use crate::own_answer::Refusal;
 use http::uri::PathAndQuery;
 use http::{Response, Uri};
@@ -14,7 +14,7 @@ use sluice_http_semantics::problem::Code;
 use sluice_policy::Answer;
 use sluice_policy::rewrite::Rewritten;
 use sluice_snapshot::Route;
-use sluice_upstream::{Body, BodyError, Incoming, SendError, SendErrorKind, Which};
+use sluice_upstream::{Body, BodyError, SendError, SendErrorKind, Which};
 
 /// The body of a request, with the limits of its route. What tells its length is judged at once.
 pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Result<Body, Refusal> {

@@ -12,7 +12,8 @@ mod forward;
 mod target;
 
 use crate::exchange::Exchange;
-use crate::front::{Client, Stream};
+use crate::front::{Client, LONGEST_LIFE, MOST_REQUESTS, Stream};
+use crate::incoming::Incoming;
 use crate::outgoing::Outgoing;
 use crate::own_answer::Refusal;
 use crate::worker::{Held, Worker};
@@ -27,21 +28,15 @@ use sluice_http_semantics::hop::remove_request_hop_by_hop;
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::request_id::X_REQUEST_ID;
 use sluice_snapshot::{Action, Answer, Gateway, Lookup, Route};
-use sluice_upstream::{Body, Incoming, Spec};
+use sluice_upstream::{Body, Spec};
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 const SLUICE_VERSION: HeaderName = HeaderName::from_static("sluice-version");
 const SLUICE_NODE: HeaderName = HeaderName::from_static("sluice-node");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// Requests after which a connection is ended, and its age: clients spread anew over the workers
-/// and nodes, and memory that a connection gathered is freed.
-const MOST_REQUESTS: u32 = 10_000;
-const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 
 /// What answers of a gateway tell of us.
 #[derive(Debug, Clone, Copy, Default)]
@@ -104,7 +99,8 @@ fn finish(
     if exposed.node {
         headers.insert(SLUICE_NODE, exchange.worker.node.clone());
     }
-    if ends || is_last(&exchange) {
+    // A stream of HTTP/2 is ended by nothing but its own end, and its connection by GOAWAY.
+    if version < http::Version::HTTP_2 && (ends || is_last(&exchange)) {
         headers.insert(CONNECTION, CLOSE);
     }
     // From here on the answer holds no snapshot.
@@ -169,7 +165,7 @@ fn prepare<'s>(
     };
     let (mut head, body) = request.into_parts();
     target::check(&head, exchange.worker.edge())?;
-    target::to_origin_form(&mut head)?;
+    target::to_origin_form(&mut head, || exchange.worker.trusts(exchange.client.peer.ip()))?;
     let Chosen { route, inbound, what } = choose(exchange, exposed, held, &head)?;
     let (upstream, target, kept) = match what {
         What::Forward { upstream, target, kept } => (upstream, target, kept),
@@ -183,7 +179,8 @@ fn prepare<'s>(
     remove_request_hop_by_hop(&mut head.headers);
     head.headers.remove(EXPECT);
     plain_content_length(&mut head.headers);
-    inbound.write(&mut head.headers, &exchange.client.forwarded, &exchange.id);
+    let client = &exchange.client.forwarded;
+    inbound.write(&mut head.headers, client, &exchange.id, head.version);
     if let Some(transform) = &route.request_headers {
         transform.apply(&mut head.headers, &kept);
     }

@@ -5,9 +5,10 @@ use crate::settings::Edge;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Uri, Version};
 use sluice_http_semantics::framing::{check_transfer_encoding, host_of};
 use sluice_http_semantics::host::Host;
+use sluice_http_semantics::http2;
 use sluice_http_semantics::path::Path;
 use sluice_http_semantics::problem::Code;
 use std::cell::RefCell;
@@ -24,12 +25,34 @@ pub(super) fn check(head: &Parts, edge: &Edge) -> Result<(), Refusal> {
             format!("the request target is longer than {} bytes", edge.max_uri),
         ));
     }
+    if head.version == Version::HTTP_2 {
+        check_fields(head, edge)?;
+    }
     check_transfer_encoding(&head.headers).map_err(bad)
 }
 
-/// Makes the target a path, whatever its form (RFC 9112 §3.2). The authority of an absolute form
-/// becomes the Host.
-pub(super) fn to_origin_form(head: &mut Parts) -> Result<(), Refusal> {
+/// What of HTTP/1.1 was judged while it was read.
+fn check_fields(head: &Parts, edge: &Edge) -> Result<(), Refusal> {
+    // Each crumb of a cookie is a field here.
+    if head.headers.len() > edge.max_headers {
+        let why = format!("the request has more than {} header fields", edge.max_headers);
+        return Err(Refusal::new(Code::HeadersTooLarge, why));
+    }
+    let most = edge.http2_header_bytes();
+    if http2::field_bytes(&head.headers) > most {
+        let why = format!("the header fields are more than {most} bytes long");
+        return Err(Refusal::new(Code::HeadersTooLarge, why));
+    }
+    Ok(())
+}
+
+/// Makes the target a path, whatever its form (RFC 9112 §3.2), and the rest of the head what HTTP/1.1 would
+/// have made of it. An authority becomes the Host. `by_proxy` says whether the client is a proxy
+/// that some gateway trusts.
+pub(super) fn to_origin_form(head: &mut Parts, by_proxy: impl FnOnce() -> bool) -> Result<(), Refusal> {
+    if head.version == Version::HTTP_2 {
+        return from_pseudo_fields(head, by_proxy);
+    }
     match (head.uri.scheme_str(), head.uri.authority()) {
         (None, None) => {
             let asterisk = head.uri.path() == "*";
@@ -62,6 +85,37 @@ pub(super) fn to_origin_form(head: &mut Parts) -> Result<(), Refusal> {
             "the request target is an authority, which is for CONNECT alone",
         )),
     }
+}
+
+/// The control data of HTTP/2 (RFC 9113 §8.3.1), and the fields that are written otherwise there.
+fn from_pseudo_fields(head: &mut Parts, by_proxy: impl FnOnce() -> bool) -> Result<(), Refusal> {
+    let parts = std::mem::take(&mut head.uri).into_parts();
+    match parts.scheme.as_ref().map(http::uri::Scheme::as_str) {
+        None | Some("http") => {}
+        // A proxy that ended TLS may tell what its own client spoke.
+        Some("https") if by_proxy() => {}
+        Some(_) => {
+            return Err(Refusal::new(
+                Code::BadRequest,
+                "the scheme of the request is not the one of this connection",
+            ));
+        }
+    }
+    let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let asterisk = path.as_str() == "*" && head.method == Method::OPTIONS;
+    if !asterisk && !path.as_str().starts_with('/') {
+        return Err(Refusal::new(
+            Code::BadRequest,
+            "the path of the request does not begin with a slash",
+        ));
+    }
+    head.uri = path.into();
+    if let Some(authority) = parts.authority {
+        http2::authority_to_host(&authority, &mut head.headers).map_err(bad)?;
+    }
+    http2::join_cookies(&mut head.headers);
+    http2::name_te(&mut head.headers);
+    Ok(())
 }
 
 /// Whom the request is for, lower case and without a port. Empty where an HTTP/1.0 client named
@@ -120,7 +174,7 @@ mod tests {
     #[test]
     fn an_absolute_form_brings_its_own_host() {
         let mut head = head("GET", "http://b.example:81/x?y", Some("a.example"));
-        to_origin_form(&mut head).unwrap();
+        to_origin_form(&mut head, || false).unwrap();
         assert_eq!(head.uri, "/x?y");
         assert_eq!(head.headers[HOST], "b.example:81");
         assert_eq!(&*host(&head, &RefCell::default()).unwrap(), "b.example");
@@ -130,12 +184,12 @@ mod tests {
     fn other_forms_are_for_other_methods() {
         let refused = |method, uri| {
             let mut head = head(method, uri, Some("a"));
-            to_origin_form(&mut head).unwrap_err().code()
+            to_origin_form(&mut head, || false).unwrap_err().code()
         };
         assert_eq!(refused("GET", "*"), Code::BadRequest);
         assert_eq!(refused("GET", "a.example:80"), Code::BadRequest);
         assert_eq!(refused("GET", "https://a.example/"), Code::BadRequest);
-        to_origin_form(&mut head("OPTIONS", "*", Some("a"))).unwrap();
+        to_origin_form(&mut head("OPTIONS", "*", Some("a")), || false).unwrap();
     }
 
     #[test]

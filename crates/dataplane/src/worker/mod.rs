@@ -129,7 +129,7 @@ impl Worker {
     }
 
     /// Whether any gateway trusts this address as a proxy.
-    fn trusts(&self, ip: std::net::IpAddr) -> bool {
+    pub(crate) fn trusts(&self, ip: std::net::IpAddr) -> bool {
         self.held()
             .snapshot
             .gateways()

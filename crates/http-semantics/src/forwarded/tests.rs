@@ -29,7 +29,7 @@ fn id() -> RequestId {
 fn sent(headers: &HeaderMap, peer: &Peer) -> HeaderMap {
     let inbound = Inbound::resolve(headers, peer, &trusted());
     let mut headers = headers.clone();
-    inbound.write(&mut headers, peer, &id());
+    inbound.write(&mut headers, peer, &id(), http::Version::HTTP_11);
     headers
 }
 

@@ -1,0 +1,179 @@
+//! Connections as they come and go.
+
+use crate::backend::{Backend, ok};
+use crate::decent::{decent, get, read};
+use crate::frames::{GOAWAY, NO_ERROR, Raw};
+use crate::node::{Node, forwarding, run, until};
+use crate::requests::h2c;
+use sluice_dataplane::Edge;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_millis(100);
+
+async fn slow() -> Backend {
+    Backend::new(|mut conn| async move {
+        while let Some(got) = conn.request().await {
+            if got.target() == "/slow" {
+                tokio::time::sleep(3 * SOON).await;
+            }
+            conn.say(ok(got.target())).await;
+        }
+    })
+    .await
+}
+
+#[test]
+fn an_idle_connection_is_told_goodbye_and_a_busy_one_is_not() {
+    run(async {
+        let backend = slow().await;
+        let edge = Edge { idle: SOON, ..h2c() };
+        let node = Node::edge(&forwarding(&backend.url(), ""), edge);
+        let mut silent = Raw::open(node.address()).await;
+        let busy = decent(node.address()).await;
+        assert_eq!(busy.ask(get("/slow")).await.unwrap().text(), "/slow");
+        assert_eq!(silent.end().await, Some(NO_ERROR));
+        busy.connection.await.unwrap().unwrap();
+        until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_drain_says_goodbye_and_lets_what_is_under_way_end() {
+    run(async {
+        let backend = slow().await;
+        let edge = Edge {
+            drain_delay: SOON,
+            drain_timeout: 50 * SOON,
+            ..h2c()
+        };
+        let node = Node::edge(&forwarding(&backend.url(), ""), edge);
+        let client = decent(node.address()).await;
+        let mut sender = client.sender.clone().ready().await.unwrap();
+        let (answer, _) = sender.send_request(get("/slow"), true).unwrap();
+        until("it is at the service", || backend.count() == 1).await;
+        let mut raw = Raw::open(node.address()).await;
+        raw.head(1, &crate::frames::get("/slow")).await;
+        until("both are at the service", || backend.count() == 2).await;
+        node.dataplane.turn_away(true);
+        // First the highest number there is, and then, once the client has heard, that of its last request.
+        let goaway = loop {
+            let frame = raw.answer().await.unwrap();
+            if frame.kind == GOAWAY {
+                break frame;
+            }
+        };
+        assert_eq!(goaway.payload, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        // Sent before the client could know.
+        raw.head(3, &crate::frames::get("/late")).await;
+        let mut served = Vec::new();
+        let mut last = None;
+        while let Some(frame) = raw.answer().await {
+            match frame.kind {
+                GOAWAY => last = Some(frame.payload[..4].to_vec()),
+                crate::frames::DATA => served.extend(frame.payload),
+                _ => {}
+            }
+        }
+        assert_eq!(last, Some(vec![0, 0, 0, 3]));
+        assert_eq!(String::from_utf8(served).unwrap(), "/late/slow");
+        assert_eq!(read(answer.await.unwrap()).await.unwrap().text(), "/slow");
+        client.connection.await.unwrap().unwrap();
+        until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
+}
+
+#[test]
+fn what_outlives_a_drain_is_cut() {
+    run(async {
+        let backend = Backend::new(|mut conn| async move {
+            conn.request().await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let edge = Edge {
+            drain_delay: SOON,
+            drain_timeout: 2 * SOON,
+            ..h2c()
+        };
+        let node = Node::edge(&forwarding(&backend.url(), ""), edge);
+        let client = decent(node.address()).await;
+        let mut sender = client.sender.clone().ready().await.unwrap();
+        let (answer, _) = sender.send_request(get("/"), true).unwrap();
+        until("it is at the service", || backend.count() == 1).await;
+        node.dataplane.drain().await;
+        answer.await.unwrap_err();
+        until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_connection_ends_after_ten_thousand_requests() {
+    run(async {
+        let node = Node::edge(
+            "gateways: { web: { hosts: [\"*\"], routes: [{ path: /**, respond: { status: 204 } }] } }",
+            h2c(),
+        );
+        let client = decent(node.address()).await;
+        let mut served = 0;
+        while !client.connection.is_finished() {
+            let all = (0..50).map(|_| client.ask(get("/")));
+            served += futures_util::future::join_all(all).await.iter().flatten().count();
+        }
+        // Those that were on their way when it was said are served too.
+        assert!((10_000..10_100).contains(&served), "{served}");
+        client.connection.await.unwrap().unwrap();
+        assert_eq!(decent(node.address()).await.ask(get("/")).await.unwrap().status(), 204);
+    });
+}
+
+#[test]
+fn each_stream_is_served_wholly_by_one_version_and_none_is_lost() {
+    run(async {
+        let document = |version: u32| {
+            format!(
+                "gateways: {{ web: {{ hosts: [\"*\"], expose: [version], routes: [{{ path: /**, respond: {{ text: v{version} }} }}] }} }}"
+            )
+        };
+        let mut node = Node::edge(&document(1), h2c());
+        let client = decent(node.address()).await;
+        let asking = async |client: &crate::decent::Decent| {
+            let all = (0..40).map(|_| client.ask(get("/")));
+            futures_util::future::join_all(all).await
+        };
+        let mut newest = 0;
+        for version in 2..40 {
+            let (answers, ()) = tokio::join!(asking(&client), async {
+                tokio::task::yield_now().await;
+                node.publish(&document(version));
+            });
+            for answer in answers {
+                let answer = answer.unwrap();
+                let shown: u32 = answer.field("sluice-version").unwrap().parse().unwrap();
+                assert_eq!(answer.text(), format!("v{shown}"));
+                newest = newest.max(shown);
+            }
+        }
+        assert!(newest > 30, "{newest}");
+        assert!(!client.connection.is_finished());
+    });
+}
+
+#[test]
+fn a_connection_whose_worker_has_many_is_handed_on_before_a_byte_is_read() {
+    run(async {
+        let backend = Backend::answering(|_| ok("ok")).await;
+        let node = Node::with(&forwarding(&backend.url(), ""), crate::node::settings(4, h2c()));
+        let mut clients = Vec::new();
+        for _ in 0..32 {
+            let client = decent(node.address()).await;
+            assert_eq!(client.ask(get("/")).await.unwrap().text(), "ok");
+            clients.push(client);
+        }
+        assert!(node.metric("sluice_connections_handed_total") > 0.0);
+        assert_eq!(
+            node.metric("sluice_connections{listener=\"public\",state=\"idle\"}"),
+            32.0
+        );
+        assert_eq!(node.metric("sluice_http2_connections{listener=\"public\"}"), 32.0);
+    });
+}
