@@ -121,13 +121,15 @@ fn timeout() -> impl Strategy<Value = Timeout> {
         maybe(duration()),
         maybe(duration()),
         maybe(duration()),
+        maybe(duration()),
     )
-        .prop_map(|(connect, attempt, first_byte, idle, total)| Timeout {
+        .prop_map(|(connect, attempt, first_byte, idle, total, tunnel)| Timeout {
             connect,
             attempt,
             first_byte,
             idle,
             total,
+            tunnel,
         })
 }
 
@@ -264,6 +266,8 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
         Just(Rewrite::Path("/v2${request.path}?x=1".into()))
     ];
     let max_body = prop_oneof![Just(MaxBody::None), size().prop_map(MaxBody::Limit)];
+    let own = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let upgrade = prop::sample::subsequence(vec!["websocket", "SPDY/3.1", "tcp"], 0..4);
     let slash = prop::sample::select(vec![EncodedSlash::Pass, EncodedSlash::Refuse]);
     let front = (paths, methods, hosts, matches(), maybe(any::<i32>()), action());
     let messages = (changes(value), changes(text), changes(value));
@@ -274,10 +278,10 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
         maybe(retry()),
         maybe(max_body),
         maybe(slash),
+        maybe(upgrade.prop_map(own)),
     );
-    let own = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
     (front, back).prop_map(move |((paths, methods, hosts, matches, priority, action), back)| {
-        let (rewrite, (headers, query, response), timeout, retry, max_body, encoded_slash) = back;
+        let (rewrite, (headers, query, response), timeout, retry, max_body, encoded_slash, upgrade) = back;
         Route {
             id: format!("r-{i}"),
             paths,
@@ -296,6 +300,7 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
             retry,
             max_body,
             encoded_slash,
+            upgrade,
         }
     })
 }

@@ -5,6 +5,7 @@
 //! the address of the client.
 
 use crate::reserved;
+use crate::upgrade::Offer;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE};
 
 /// Fields that a `Connection` cannot name away: they are for all recipients, or the message breaks without them.
@@ -51,6 +52,7 @@ const NAMES: [HeaderName; 11] = [
 ];
 const CONNECTION_BIT: u16 = 1;
 const TE_BIT: u16 = 1 << 1;
+const UPGRADE_BIT: u16 = 1 << 3;
 
 /// Removes what a request says to this hop alone. One pass over the names where there is nothing of it.
 ///
@@ -59,17 +61,22 @@ const TE_BIT: u16 = 1 << 1;
 ///
 /// `TE: trailers` stays where the client named TE in its `Connection`, as RFC 9110 §10.1.4 asks for; then
 /// `Connection: te` goes with it. A client that did not is taken at the word that it did not say.
-pub fn remove_request_hop_by_hop(headers: &mut HeaderMap) {
+///
+/// Gives what the request offered to switch to, if it did.
+pub fn remove_request_hop_by_hop(headers: &mut HeaderMap) -> Option<Offer> {
     let found = Found::in_names(headers);
     if found.0 == 0 {
-        return;
+        return None;
     }
+    let upgrades = found.has(UPGRADE_BIT) && found.has(CONNECTION_BIT);
+    let offer = if upgrades { Offer::of(headers) } else { None };
     let trailers = found.has(CONNECTION_BIT) && found.has(TE_BIT) && names_te(headers) && takes_trailers(headers);
     remove(headers, found);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
+    offer
 }
 
 /// Removes what an answer says to this hop alone. One pass over the names where there is nothing of it.
@@ -213,6 +220,15 @@ mod tests {
             ]),
             ["accept"]
         );
+    }
+
+    #[test]
+    fn an_offer_is_taken_off_and_given() {
+        let mut headers = map(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("host", "a")]);
+        let offer = remove_request_hop_by_hop(&mut headers).unwrap();
+        assert!(offer.is_websocket());
+        assert_eq!(headers, map(&[("host", "a")]));
+        assert!(remove_request_hop_by_hop(&mut map(&[("upgrade", "websocket")])).is_none());
     }
 
     #[test]

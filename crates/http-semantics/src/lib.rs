@@ -7,6 +7,7 @@
 //!                 http2             what that protocol writes otherwise is made alike
 //!                 path::Path        one normalised path, for match and upstream alike
 //!                 hop               fields that end at this hop go
+//!                 upgrade           which other protocol it offers to speak
 //!                 forwarded         who is behind it, by whom we trust; our own fields are written
 //!   pattern  ──►  what a route's `path` says
 //!   problem  ──►  the codes of our own answers and their JSON
@@ -29,3 +30,4 @@ pub mod problem;
 pub mod query;
 pub mod request_id;
 pub mod reserved;
+pub mod upgrade;

@@ -173,6 +173,7 @@ mod tests {
             retry: None,
             max_body: None,
             encoded_slash: None,
+            upgrade: None,
         }
     }
 

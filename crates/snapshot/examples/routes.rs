@@ -93,6 +93,7 @@ fn route(i: usize, path: &str) -> Route {
         retry: None,
         max_body: None,
         encoded_slash: None,
+        upgrade: None,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::label::Label;
 use crate::methods::Methods;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Segment;
+use sluice_http_semantics::upgrade::Allowed;
 use sluice_policy::{Redirect, Respond, Rewrite, headers, query};
 use sluice_upstream::{Spec, Timeouts};
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Bytes that a request's body may have; `None`: any number.
     pub max_body: Option<u64>,
+    /// What its requests may switch to.
+    pub upgrade: Allowed,
     /// The number of its cells in metrics.
     pub label: Label,
     /// Whether any `%2F` in a path is refused, and not only one that hides a dot segment.
@@ -137,6 +140,7 @@ impl OwnTimeouts {
             first_byte: own.first_byte.map_or(rest.first_byte, |own| own.0),
             idle: own.idle.map_or(rest.idle, |own| own.0),
             total: own.total.map(|own| own.0).or(rest.total),
+            tunnel: own.tunnel.map_or(rest.tunnel, |own| own.0),
         }
     }
 }

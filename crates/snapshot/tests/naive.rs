@@ -241,6 +241,7 @@ fn route() -> impl Strategy<Value = Route> {
             retry: None,
             max_body: None,
             encoded_slash: None,
+            upgrade: None,
         })
 }
 

@@ -124,6 +124,7 @@ mod tests {
             first_byte: 30 * S,
             idle: 60 * S,
             total,
+            tunnel: 3600 * S,
         };
         (Clock::new(&timeouts, now), now)
     }

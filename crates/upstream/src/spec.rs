@@ -86,6 +86,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the start to the last byte of the answer.
     pub total: Option<Duration>,
+    /// Without a byte in either direction, once the protocol was switched; the others are over then.
+    pub tunnel: Duration,
 }
 
 /// Kept connections of one worker to one target.
@@ -216,7 +218,7 @@ impl TargetSpec {
 // === impl Timeouts ===
 
 impl Default for Timeouts {
-    /// As docs/document.md promises: connect 1 s, first byte 30 s, idle 60 s, the others off.
+    /// As docs/document.md promises: connect 1 s, first byte 30 s, idle 60 s, tunnel 1 h, the others off.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(1),
@@ -224,6 +226,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             total: None,
+            tunnel: Duration::from_secs(3600),
         }
     }
 }

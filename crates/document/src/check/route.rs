@@ -245,6 +245,7 @@ fn without_effect<'d>(c: &mut Checker<'d>, route: &'d Route) {
         ("request", !route.request.is_empty()),
         ("timeout", route.timeout.is_some()),
         ("retry", route.retry.is_some()),
+        ("upgrade", route.upgrade.is_some()),
     ];
     for (name, _) in given.into_iter().filter(|(_, given)| *given) {
         let message = format!("`{name}` has no effect on a route that {does}");

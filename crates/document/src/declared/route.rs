@@ -47,6 +47,9 @@ pub struct Route {
     /// Default `pass`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoded_slash: Option<EncodedSlash>,
+    /// Protocols that a request may switch to; empty: none. Default `[websocket]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Vec<String>>,
 }
 
 /// The same fields as an upstream's `timeout`.

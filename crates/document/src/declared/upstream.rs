@@ -77,6 +77,9 @@ pub struct Timeout {
     /// To the last byte. Default off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<Duration>,
+    /// Without a byte in either direction after a switch of protocols. Default 1h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Duration>,
 }
 
 /// `pool`.

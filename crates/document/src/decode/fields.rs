@@ -27,7 +27,6 @@ const fn built(name: &'static str) -> Field {
 }
 
 /// Known to clusters of feature level `level` and above alone.
-#[allow(dead_code, reason = "the first field of a level above 1 takes this line away")]
 const fn built_in(name: &'static str, level: u32) -> Field {
     Field {
         name,
@@ -73,6 +72,7 @@ pub(crate) const TIMEOUT: &[Field] = &[
     built("first_byte"),
     built("idle"),
     built("total"),
+    built_in("tunnel", 2),
 ];
 pub(crate) const POOL: &[Field] = &[built("idle"), built("max_idle"), built("max_age")];
 pub(crate) const RETRY: &[Field] = &[
@@ -112,9 +112,9 @@ pub(crate) const ROUTE: &[Field] = &[
     built("retry"),
     built("max_body"),
     built("encoded_slash"),
+    built_in("upgrade", 2),
     planned("split", "splitting traffic between upstreams"),
     planned("aggregate", "composing an answer of several calls"),
-    planned("upgrade", "WebSocket and other upgrades"),
     planned("breaker", "circuit breakers"),
     planned("rate_limits", "rate limits"),
     planned("concurrency", "limits of requests in flight"),

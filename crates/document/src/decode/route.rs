@@ -5,11 +5,14 @@ use crate::declared::{Action, Compare, EncodedSlash, FieldMatch, Match, MaxBody,
 use crate::diagnostic::Finding;
 use crate::tree::{Kind, Node};
 use sluice_http_semantics::host::HostPattern;
+use sluice_http_semantics::upgrade::Protocol;
 
 /// Paths, hosts or addresses of one route.
 pub(super) const MOST: usize = 100;
 /// The longest path pattern, template or regular expression, in bytes.
 pub(super) const LONGEST: usize = 4_096;
+/// Protocols of one route's `upgrade`.
+const MOST_PROTOCOLS: usize = 16;
 
 /// A route. Its id is empty where none is given.
 pub(crate) fn route<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Route> {
@@ -42,6 +45,7 @@ pub(crate) fn route<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Route> {
                 &[],
             )
         }),
+        upgrade: d.optional(&f, "upgrade", upgrade),
     })
 }
 
@@ -264,6 +268,27 @@ fn max_body<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<MaxBody> {
     }
 }
 
+/// Unlike other lists this one may be empty, which says something else than leaving it out.
+fn upgrade<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Vec<String>> {
+    const EXPECTED: &str = "a list of protocols, as [websocket]; [] allows none";
+    match &node.kind {
+        Kind::List(items) if items.is_empty() => Some(Vec::new()),
+        _ => d.set(node, EXPECTED, MOST_PROTOCOLS, protocol),
+    }
+}
+
+fn protocol<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<String> {
+    const EXPECTED: &str = "a protocol like websocket or SPDY/3.1";
+    let text = d.filled(node, EXPECTED)?;
+    match Protocol::parse(text) {
+        Ok(_) => Some(text.to_owned()),
+        Err(error) => {
+            d.bad(node, error.to_string(), EXPECTED);
+            None
+        }
+    }
+}
+
 /// Stands in for a route of which nothing could be read.
 pub(super) fn broken() -> Route {
     Route {
@@ -281,5 +306,6 @@ pub(super) fn broken() -> Route {
         retry: None,
         max_body: None,
         encoded_slash: None,
+        upgrade: None,
     }
 }

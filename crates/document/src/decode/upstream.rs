@@ -108,6 +108,7 @@ pub(super) fn timeout<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Timeout
         first_byte: read("first_byte"),
         idle: read("idle"),
         total: read("total"),
+        tunnel: read("tunnel"),
     })
 }
 

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use sluice_document::declared;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Pattern;
+use sluice_http_semantics::upgrade::{Allowed, Protocol};
 use sluice_policy::{Policies, scope_of};
 use sluice_upstream::{Spec, Timeouts};
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
     let own_timeouts = OwnTimeouts(declared.timeout.unwrap_or_default());
     let mut timeouts = own_timeouts.over(Timeouts::default());
     let policies = policies(declared, &mut faults);
+    let upgrade = upgrade(declared.upgrade.as_deref(), &mut faults);
     let action = match (&declared.action, policies.respond, policies.redirect) {
         (declared::Action::Upstream(name), ..) => {
             let upstream = (around.upstream)(name);
@@ -85,6 +87,7 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
                 Some(declared::MaxBody::None) => None,
                 Some(declared::MaxBody::Limit(size)) => Some(size.0),
             },
+            upgrade,
             label: around.label,
             refuses_encoded_slash: declared.encoded_slash == Some(declared::EncodedSlash::Refuse),
             weight: weight(&selector, declared),
@@ -148,6 +151,18 @@ fn selector(declared: &declared::Route, budget: &Budget, faults: &mut Vec<String
         conditions: conditions(&declared.matches, budget, faults)?,
         priority: declared.priority.unwrap_or(0),
     })
+}
+
+fn upgrade(declared: Option<&[String]>, faults: &mut Vec<String>) -> Allowed {
+    let Some(declared) = declared else {
+        return Allowed::default();
+    };
+    let read = |text: &String| {
+        Protocol::parse(text)
+            .inspect_err(|error| faults.push(format!("upgrade: {text:?}: {error}")))
+            .ok()
+    };
+    Allowed::new(declared.iter().filter_map(read).collect())
 }
 
 fn policies(declared: &declared::Route, faults: &mut Vec<String>) -> Policies {
