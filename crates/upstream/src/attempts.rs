@@ -9,6 +9,9 @@ pub struct Attempts {
     /// Told by the caller: the request's path was stripped to nothing, so the target's base path
     /// stands alone, without the slash that `http::Uri` cannot be without.
     pub bare_path: bool,
+    /// Told by the caller: the request asks to switch protocols, so 101 is an answer to it. Which
+    /// protocol it names is for the caller to judge.
+    pub switch: bool,
     /// The URL of the target that was tried last.
     pub target: Option<Arc<str>>,
     /// How often a request was put on a connection, or a connection for it failed.

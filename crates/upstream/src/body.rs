@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::connection::Incoming;
 use crate::error::BodyError;
+use crate::switched::Switched;
 use crate::upload::Upload;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -28,6 +29,8 @@ pub enum Body {
     Answer(Box<Answer>),
     /// A request's body under way to a target.
     Upload(Upload),
+    /// None: the answer was a 101 that was asked for, and here is its connection.
+    Switched(Box<Switched>),
     /// Anything else.
     Boxed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
 }
@@ -48,7 +51,7 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         match this {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Switched(_) => Poll::Ready(None),
             Self::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *this = Self::Empty;
@@ -69,7 +72,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Switched(_) => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Incoming(body) => body.is_end_stream(),
             Self::Answer(answer) => answer.is_end_stream(),
@@ -80,7 +83,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
+            Self::Empty | Self::Switched(_) => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Incoming(body) => body.size_hint(),
             Self::Answer(answer) => answer.size_hint(),
@@ -118,6 +121,7 @@ impl fmt::Debug for Body {
             Self::Incoming(_) => "Incoming",
             Self::Answer(_) => "Answer",
             Self::Upload(_) => "Upload",
+            Self::Switched(_) => "Switched",
             Self::Boxed(_) => "Boxed",
         })
     }

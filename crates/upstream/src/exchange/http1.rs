@@ -11,7 +11,9 @@ use crate::error::{SendError, SendErrorKind};
 use crate::meters::{Gauged, State};
 use crate::target::NoConnection;
 use crate::worker::Lease;
-use http::{Request, Response, Version};
+use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use sluice_transport::Io;
 use std::rc::Rc;
@@ -74,6 +76,7 @@ impl Exchange<'_> {
         record: bool,
     ) -> Result<Result<Response<Incoming>, Failure>, SendError> {
         self.attempts.tries += 1;
+        live.switches = self.attempts.switch;
         let (clock, source) = (&mut self.clock, &self.source);
         let result = live
             .exchange(request, record, |timer, cx, writing, sent| {
@@ -145,6 +148,9 @@ impl Exchange<'_> {
         let now = Instant::now();
         self.attempts.head = Some(now);
         let (mut parts, incoming) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS && self.attempts.switch {
+            return self.switched(*live, parts, lease);
+        }
         if let Err(why) = head::check(parts.status, &mut parts.headers, &incoming) {
             return Err(self.told(SendErrorKind::Protocol, true, Some(why.into())));
         }
@@ -177,5 +183,24 @@ impl Exchange<'_> {
         };
         let answer = Answer::new(incoming, link, lease, self.idle, self.clock.total(), under_way);
         Ok(Response::from_parts(parts, Body::Answer(answer)))
+    }
+
+    /// The 101 that was asked for, with its connection.
+    fn switched(&mut self, live: Live, mut parts: Parts, lease: Lease) -> Result<Response<Body>, SendError> {
+        let fault = |why: &str| self.told(SendErrorKind::Protocol, true, Some(why.into()));
+        if parts.version != Version::HTTP_11 {
+            return Err(fault("101 of another version of HTTP than 1.1"));
+        }
+        if self.source.under_way().is_some() {
+            return Err(fault("101 before the request was sent"));
+        }
+        let switched = live
+            .into_switched(lease)
+            .ok_or_else(|| fault("101 before the request was sent"))?;
+        // They frame nothing here (RFC 9112 §6.1, RFC 9110 §8.6).
+        for field in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER] {
+            parts.headers.remove(field);
+        }
+        Ok(Response::from_parts(parts, Body::Switched(switched)))
     }
 }

@@ -14,7 +14,10 @@ mod tap;
 use super::{Failure, Fault, Incoming};
 use crate::body::Body;
 use crate::meters::Gauged;
+use crate::switched::Switched;
 use crate::timer::Timer;
+use crate::worker::Lease;
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -62,7 +65,18 @@ pub(crate) struct Live {
     pub(crate) keep_alive: Option<Duration>,
     /// Never used again, whatever hyper says.
     pub(crate) tainted: bool,
+    /// The present request asks to switch protocols: the stream is kept when HTTP is over on it.
+    pub(crate) switches: bool,
+    /// What is left of it then.
+    left: Option<Box<Left>>,
     pub(crate) gauge: Gauged,
+}
+
+/// A connection on which HTTP is over.
+struct Left {
+    io: Io<TcpStream>,
+    /// Read, and not looked at.
+    early: Bytes,
 }
 
 /// A connection's task; dropping this ends it.
@@ -92,6 +106,8 @@ impl Live {
             until: now,
             keep_alive: None,
             tainted: false,
+            switches: false,
+            left: None,
             gauge,
         }))
     }
@@ -155,7 +171,10 @@ impl Live {
             let over = Pin::new(connection).poll(&mut inner).is_ready();
             if over {
                 // What it still had to say lies with whom `look` asks.
-                self.connection = None;
+                let ended = self.connection.take();
+                if self.switches {
+                    self.left = ended.map(Left::of);
+                }
             }
             again = over || self.relay.noted();
             if !again {
@@ -230,6 +249,13 @@ impl Live {
         Some(Task(task.abort_handle()))
     }
 
+    /// The stream, once the answer was a 101. None where HTTP is not over on it: the target switched
+    /// before it had the whole request.
+    pub(crate) fn into_switched(self, lease: Lease) -> Option<Box<Switched>> {
+        let left = self.left?;
+        Some(Switched::new(left.io, left.early, lease, self.gauge))
+    }
+
     /// The head of the request that just failed, if it was recorded and written.
     pub(crate) fn rewind(&self) -> Option<Request<()>> {
         head::read(&self.wire.recorded())
@@ -253,6 +279,18 @@ impl Live {
     /// Interim answers of this exchange.
     pub(crate) fn interims(&self) -> u32 {
         self.wire.interims()
+    }
+}
+
+// === impl Left ===
+
+impl Left {
+    fn of(connection: Connection) -> Box<Self> {
+        let parts = connection.into_parts();
+        Box::new(Self {
+            io: parts.io.into_inner().into_io(),
+            early: parts.read_buf,
+        })
     }
 }
 

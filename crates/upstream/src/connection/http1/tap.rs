@@ -60,6 +60,10 @@ impl Tap {
         )
     }
 
+    pub(super) fn into_io(self) -> Io<TcpStream> {
+        self.io
+    }
+
     /// A write may fail while the answer lies in the receive queue: a target that refuses a large
     /// body answers and closes, and the rest of the body meets a reset. So the end of writing is
     /// left for the read side to tell, which first gives what came before.
