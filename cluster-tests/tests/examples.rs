@@ -348,6 +348,18 @@ async fn upstreams_and_bounds() {
         .json();
     assert_eq!(seen["length"], large.len());
 
+    stage.apply("upgrade.yaml").await;
+    let asking = |path: &str| {
+        Call::get(stage.at(), path)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+    };
+    let seen = asking("/chat").answer().await.expect(200).json();
+    assert_eq!(fields(&seen, "upgrade"), ["websocket"]);
+    let refused = asking("/plain").answer().await.expect(501);
+    assert_eq!(refused.code(), "upgrade_not_allowed");
+    stage.get("/plain").await.expect(200);
+
     stage.apply("expose.yaml").await;
     let answer = stage.get("/").await.expect(200);
     assert_eq!(answer.header("sluice-node"), "n1");

@@ -92,6 +92,11 @@ impl Exchange {
         self.started
     }
 
+    /// The cells of its route.
+    pub(crate) fn route_cells(&self) -> Arc<RouteCells> {
+        Arc::clone(self.route.as_ref().unwrap_or(self.worker.routes.unmatched()))
+    }
+
     /// The route as people know it.
     pub(crate) fn route_name(&self) -> String {
         match &self.route {

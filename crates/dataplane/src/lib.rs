@@ -37,6 +37,7 @@ mod meters;
 mod outgoing;
 mod own_answer;
 mod settings;
+mod tunnel;
 mod way;
 mod worker;
 

@@ -162,7 +162,11 @@ impl Offer {
         let mut protocols = Vec::new();
         for element in elements(headers, &UPGRADE) {
             let named = Protocol::read(element)?;
-            if !self.0.iter().any(|offered| offered.covers(&named) || named.covers(offered)) {
+            if !self
+                .0
+                .iter()
+                .any(|offered| offered.covers(&named) || named.covers(offered))
+            {
                 return None;
             }
             protocols.push(named);
@@ -209,7 +213,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn map(fields: &[(http::HeaderName, &str)]) -> HeaderMap {
-        let fields = fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()));
         fields.collect()
     }
 
@@ -222,7 +228,10 @@ mod tests {
     }
 
     fn accepted(offered: &str, answered: &[(http::HeaderName, &str)]) -> Option<String> {
-        offer(offered).unwrap().accepted(&map(answered)).map(|to| to.to_string())
+        offer(offered)
+            .unwrap()
+            .accepted(&map(answered))
+            .map(|to| to.to_string())
     }
 
     #[test]
@@ -257,7 +266,10 @@ mod tests {
             left.map(|left| left.to_value())
         };
         assert_eq!(within("WebSocket", &["websocket"]).unwrap(), "WebSocket");
-        assert_eq!(within("h2c, websocket, foo/2", &["foo", "websocket"]).unwrap(), "websocket, foo/2");
+        assert_eq!(
+            within("h2c, websocket, foo/2", &["foo", "websocket"]).unwrap(),
+            "websocket, foo/2"
+        );
         assert_eq!(within("SPDY/3.1", &["SPDY/3"]), None);
         assert_eq!(within("SPDY", &["SPDY/3.1"]), None);
         assert_eq!(within("spdy/3.1", &["SPDY/3.1"]).unwrap(), "spdy/3.1");
@@ -269,7 +281,10 @@ mod tests {
     #[test]
     fn an_answer_names_what_was_offered_and_nothing_else() {
         assert_eq!(accepted("websocket", &[(UPGRADE, "WebSocket")]).unwrap(), "WebSocket");
-        assert_eq!(accepted("a, b/1", &[(UPGRADE, "b/1"), (UPGRADE, "a")]).unwrap(), "b/1, a");
+        assert_eq!(
+            accepted("a, b/1", &[(UPGRADE, "b/1"), (UPGRADE, "a")]).unwrap(),
+            "b/1, a"
+        );
         assert_eq!(accepted("b/1", &[(UPGRADE, "b")]).unwrap(), "b");
         assert_eq!(accepted("b/1", &[(UPGRADE, "b/2")]), None);
         assert_eq!(accepted("websocket", &[(UPGRADE, "websocket, h2c")]), None);

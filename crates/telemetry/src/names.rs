@@ -76,7 +76,28 @@ pub const CONNECTIONS: Name = name(
     "sluice_connections",
     Gauge,
     &["listener", "state"],
-    "Open client connections: active has a request on its way, idle waits for one",
+    "Open client connections: active has a request on its way, idle waits for one, tunnel has switched protocols",
+);
+/// Tunnels by how they ended.
+pub const TUNNELS_ENDED: Name = name(
+    "sluice_tunnels_ended_total",
+    Counter,
+    &["gateway", "http_route", "why"],
+    "Connections with switched protocols that ended, by how",
+);
+/// How long tunnels lived.
+pub const TUNNEL_SECONDS: Name = name(
+    "sluice_tunnel_seconds_total",
+    Counter,
+    &["gateway", "http_route"],
+    "Lives of all ended tunnels together, in seconds",
+);
+/// What went through tunnels.
+pub const TUNNEL_BYTES: Name = name(
+    "sluice_tunnel_bytes_total",
+    Counter,
+    &["gateway", "http_route", "direction"],
+    "Bytes through tunnels: to_upstream, to_client",
 );
 /// Connections of clients that speak HTTP/2.
 pub const HTTP2_CONNECTIONS: Name = name(
@@ -252,6 +273,9 @@ pub const ALL: &[&[Name]] = &[
         CONNECTIONS,
         HTTP2_CONNECTIONS,
         HTTP2_ENDED,
+        TUNNELS_ENDED,
+        TUNNEL_SECONDS,
+        TUNNEL_BYTES,
         UPSTREAM_CONNECTIONS,
         UPSTREAM_REPLACED,
         INTERIM_DROPPED,

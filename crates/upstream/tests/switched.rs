@@ -134,7 +134,9 @@ fn a_request_with_a_body_switches_behind_it() {
     on_worker(async {
         let backend = doubling("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n").await;
         let rig = Rig::to(&backend);
-        let answer = ask(&rig, request("POST", "/", Body::Full("body".into()))).await.unwrap();
+        let answer = ask(&rig, request("POST", "/", Body::Full("body".into())))
+            .await
+            .unwrap();
         let mut switched = switched(answer);
         switched.io.write_all(b"word").await.unwrap();
         let mut twice = [0; 8];

@@ -5,14 +5,16 @@
 
 use super::tap::Tap;
 use super::timer::Timer;
-use super::wire::{Left, Stage};
+use super::wire::{Left as Leaving, Stage};
 use super::{Client, LAST_BYTES, LATE, Stream, http2};
 use crate::crew::{Seat, Stage as Life};
 use crate::incoming::Incoming;
 use crate::outgoing::Outgoing;
 use crate::settings::Edge;
+use crate::tunnel::{self, Left};
 use crate::way;
 use crate::worker::{Listed, Worker};
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming as Read};
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -26,7 +28,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite as _, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -142,7 +144,7 @@ where
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(connection).poll(cx)));
         match polled {
             Ok(polled) => match ready!(polled) {
-                Ok(()) => Poll::Ready(()),
+                Ok(()) => self.ended(cx),
                 Err(error) => self.failed(&error, cx),
             },
             Err(panic) => {
@@ -151,6 +153,33 @@ where
                 Poll::Ready(())
             }
         }
+    }
+
+    /// HTTP is over on the connection, by hyper's word.
+    fn ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((mut io, early)) = self.take_io() else {
+            return Poll::Ready(());
+        };
+        if let Some(opening) = self.client.wire.switched.borrow_mut().take()
+            && let Some((listed, seat)) = self.places.take()
+        {
+            let left = Left {
+                io,
+                early,
+                listed,
+                seat,
+            };
+            tunnel::open(&self.worker, &self.client, left, opening);
+            return Poll::Ready(());
+        }
+        // hyper leaves it open where a request had asked to switch, whatever became of that.
+        let polled = Pin::new(&mut io).poll_shutdown(cx);
+        if polled.is_pending() {
+            self.serving = Serving::Farewell(Box::pin(async move {
+                let _ = io.shutdown().await;
+            }));
+        }
+        polled.map(drop)
     }
 
     fn failed(&mut self, error: &hyper::Error, cx: &mut Context<'_>) -> Poll<()> {
@@ -169,19 +198,16 @@ where
 
     /// Goes on with HTTP/2, whose preface is all that was read.
     fn switch(&mut self) {
-        let before = std::mem::replace(&mut self.serving, Serving::Over);
-        if let (Serving::Http(connection), Some((listed, seat))) = (before, self.places.take()) {
-            let parts = connection.into_parts();
-            let io = parts.io.into_inner().into_io();
+        if let (Some((io, read)), Some((listed, seat))) = (self.take_io(), self.places.take()) {
             let (worker, client) = (Rc::clone(&self.worker), Rc::clone(&self.client));
-            http2::serve(worker, client, io, parts.read_buf, listed, seat);
+            http2::serve(worker, client, io, read, listed, seat);
         }
     }
 
     /// Breaks an answer off so that it does not look whole.
     fn cut(&mut self) {
         if self.client.wire.until_close.get()
-            && let Some(io) = self.take_io()
+            && let Some((io, _)) = self.take_io()
         {
             // Without a length a plain close would look like the end of a whole answer.
             let _ = io.get_ref().set_zero_linger();
@@ -190,7 +216,7 @@ where
 
     /// Answers in hyper's place, and closes.
     fn farewell(&mut self, code: Code, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(mut io) = self.take_io() else {
+        let Some((mut io, _)) = self.take_io() else {
             return Poll::Ready(());
         };
         let bytes = self.worker.refuse_unread(code);
@@ -204,9 +230,16 @@ where
         polled
     }
 
-    fn take_io(&mut self) -> Option<Io<TcpStream>> {
+    /// The stream, and what was read of it and not looked at.
+    fn take_io(&mut self) -> Option<(Io<TcpStream>, Bytes)> {
         match std::mem::replace(&mut self.serving, Serving::Over) {
-            Serving::Http(connection) => Some(connection.into_parts().io.into_inner().into_io()),
+            Serving::Http(connection) => {
+                let parts = connection.into_parts();
+                // What is empty may still hold the memory that it was read into.
+                let early = parts.read_buf;
+                let early = if early.is_empty() { Bytes::new() } else { early };
+                Some((parts.io.into_inner().into_io(), early))
+            }
             _ => None,
         }
     }
@@ -253,7 +286,7 @@ where
                 // Whoever reads the answer from the target ends it in time, and what was read before goes
                 // out; a client that does not take it keeps it no longer than that.
                 let cut = wire.last_byte.get().map(|at| (at + LAST_BYTES, Then::Cut));
-                if wire.left.get() != Left::Fin {
+                if wire.left.get() != Leaving::Fin {
                     self.look = None;
                     return cut;
                 }
@@ -303,7 +336,7 @@ where
             if this.poll_serving(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if this.client.wire.left.get() == Left::Gone && this.client.wire.waits() {
+            if this.client.wire.left.get() == Leaving::Gone && this.client.wire.waits() {
                 // Dropping the connection drops the request, and that ends it at the target.
                 return Poll::Ready(());
             }

@@ -13,6 +13,7 @@ mod wire;
 
 pub(crate) use http2::Received;
 pub(crate) use stream::Stream;
+pub(crate) use timer::Timer;
 pub(crate) use wire::Wire;
 
 use crate::crew::{Handed, Seat};

@@ -3,6 +3,7 @@
 use super::Wire;
 use super::http2::Exchanged;
 use crate::meters::OfListener;
+use crate::tunnel::Opening;
 use std::rc::Rc;
 use tokio::time::Instant;
 
@@ -51,6 +52,15 @@ impl Stream {
         match self {
             Self::Http1(wire) => wire.until_close(),
             // A stream has an end of its own.
+            Self::Http2(_) => {}
+        }
+    }
+
+    /// The answer is a 101, and behind it begins a tunnel.
+    pub(crate) fn switch(&self, opening: Box<Opening>) {
+        match self {
+            Self::Http1(wire) => wire.switch(opening),
+            // Nothing of HTTP/2 asks for one.
             Self::Http2(_) => {}
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Left armed when a wait ends: a request costs no entry in the timer wheel.
 #[derive(Debug, Default)]
-pub(super) struct Timer(Option<Armed>);
+pub(crate) struct Timer(Option<Armed>);
 
 #[derive(Debug)]
 struct Armed {
@@ -20,7 +20,7 @@ struct Armed {
 
 impl Timer {
     /// Ready at `at`; else the task of `cx` is woken then, and perhaps once before.
-    pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+    pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         let armed = self.0.get_or_insert_with(|| Armed {
             sleep: Box::pin(sleep_until(at)),
             polled: false,

@@ -1,6 +1,7 @@
 //! What the owner of a client connection knows of it while hyper has it.
 
 use crate::front::tap::Line;
+use crate::tunnel::Opening;
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
 use tokio::time::Instant;
@@ -29,6 +30,8 @@ pub(crate) struct Wire {
     pub(super) left: Cell<Left>,
     /// Tell the client that we are still there, to see whether it is.
     pub(super) probe: Cell<bool>,
+    /// What begins behind the answer, if that is a 101.
+    pub(super) switched: RefCell<Option<Box<Opening>>>,
     /// How many requests came.
     requests: Cell<u32>,
     /// Orders changed, or the connection is to end at once.
@@ -73,6 +76,7 @@ impl Wire {
             last_byte: Cell::new(None),
             left: Cell::new(Left::No),
             probe: Cell::new(false),
+            switched: RefCell::default(),
             requests: Cell::new(0),
             waker: RefCell::new(None),
         }
@@ -130,6 +134,11 @@ impl Wire {
         self.last_byte.set(Some(at));
     }
 
+    /// Behind the answer that is due HTTP is over.
+    pub(super) fn switch(&self, opening: Box<Opening>) {
+        self.switched.replace(Some(opening));
+    }
+
     /// Bytes came from the client.
     pub(super) fn came(&self, bytes: &[u8]) {
         // Between requests they are of a head, unless the last one's body was never wanted: what is left of
@@ -161,7 +170,8 @@ impl Wire {
         self.interim.get() && self.waits()
     }
 
-    pub(super) fn watch(&self, waker: &Waker) {
+    /// Whom [`Wire::wake`] wakes.
+    pub(crate) fn watch(&self, waker: &Waker) {
         let mut kept = self.waker.borrow_mut();
         if kept.as_ref().is_none_or(|kept| !kept.will_wake(waker)) {
             *kept = Some(waker.clone());

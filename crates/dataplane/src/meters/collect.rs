@@ -1,6 +1,7 @@
 //! A scrape.
 
-use super::{Cells, Closed, Http2, routes};
+use super::tunnels::TunnelsSum;
+use super::{Cells, Closed, Direction, Http2, TunnelEnd, routes};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -33,6 +34,7 @@ impl Collector for Collect {
         let out = &mut encoder;
         self.durations(out)?;
         self.connections(out)?;
+        self.tunnels(out)?;
         let sum = |count: &dyn Fn(&Cells) -> u64| self.workers.iter().map(|cells| count(cells)).sum::<u64>();
         let rejected = Code::ALL.iter().enumerate().filter_map(|(i, code)| {
             let count = sum(&|cells| cells.rejected[i].get());
@@ -76,21 +78,56 @@ impl Collect {
     }
 
     fn connections(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut levels: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
+        let mut levels: BTreeMap<&str, [i64; 4]> = BTreeMap::new();
         for cells in &self.workers {
             for (name, cells) in self.listeners.iter().zip(&cells.listeners) {
-                let (open, active, http2) = levels.entry(name).or_default();
+                let [open, active, tunnels, http2] = levels.entry(name).or_default();
                 *open += cells.open.get();
                 *active += cells.active.get();
+                *tunnels += cells.tunnels.get();
                 *http2 += cells.http2.get();
             }
         }
-        let all = levels.iter().flat_map(|(name, (open, active, _))| {
-            [(vec![*name, "active"], *active), (vec![*name, "idle"], open - active)]
+        let all = levels.iter().flat_map(|(name, [open, active, tunnels, _])| {
+            [
+                (vec![*name, "active"], *active),
+                (vec![*name, "idle"], open - active - tunnels),
+                (vec![*name, "tunnel"], *tunnels),
+            ]
         });
         gauges(out, &names::CONNECTIONS, all)?;
-        let http2 = levels.iter().map(|(name, (_, _, http2))| (vec![*name], *http2));
+        let http2 = levels.iter().map(|(name, [_, _, _, http2])| (vec![*name], *http2));
         gauges(out, &names::HTTP2_CONNECTIONS, http2)
+    }
+
+    fn tunnels(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sums: BTreeMap<(Arc<str>, Arc<str>), TunnelsSum> = BTreeMap::new();
+        for route in self.workers.iter().flat_map(|cells| cells.routes()) {
+            if let Some(tunnels) = route.had_tunnels() {
+                let key = (Arc::clone(&route.gateway), Arc::clone(&route.http_route));
+                tunnels.add_to(sums.entry(key).or_default());
+            }
+        }
+        let ended = sums.iter().flat_map(|((gateway, route), sum)| {
+            let of = move |(end, count): (TunnelEnd, u64)| (vec![&**gateway, &**route, end.as_str()], count);
+            TunnelEnd::ALL.into_iter().zip(sum.ended).map(of)
+        });
+        counters(out, &names::TUNNELS_ENDED, ended)?;
+        let bytes = sums.iter().flat_map(|((gateway, route), sum)| {
+            let of = move |(way, count): (Direction, u64)| (vec![&**gateway, &**route, way.as_str()], count);
+            Direction::ALL.into_iter().zip(sum.bytes).map(of)
+        });
+        counters(out, &names::TUNNEL_BYTES, bytes)?;
+        let mut family = open(out, &names::TUNNEL_SECONDS)?;
+        for ((gateway, route), sum) in &sums {
+            with(
+                &mut family,
+                &names::TUNNEL_SECONDS,
+                &[&**gateway, &**route],
+                |encoder| ConstCounter::new(sum.nanos as f64 / 1e9).encode(encoder),
+            )?;
+        }
+        Ok(())
     }
 
     fn of_upstreams(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -6,9 +6,11 @@
 
 mod collect;
 mod routes;
+mod tunnels;
 
 pub(crate) use collect::Collect;
 pub(crate) use routes::{Method, RouteCells, Routes};
+pub(crate) use tunnels::{Direction, TunnelEnd};
 
 use sluice_http_semantics::problem::Code;
 use sluice_telemetry::cells::{Count, Level};
@@ -43,6 +45,8 @@ pub(crate) struct OfListener {
     pub(crate) active: Level,
     /// Those that speak HTTP/2.
     pub(crate) http2: Level,
+    /// Whose protocol was switched.
+    pub(crate) tunnels: Level,
 }
 
 /// Why a connection was closed before a request was read: the label `why`.

@@ -1,6 +1,7 @@
 //! Durations by route, method and status.
 
 use super::Cells;
+use super::tunnels::OfTunnels;
 use sluice_snapshot::Route;
 use sluice_telemetry::cells::{Durations, DurationsSum};
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ pub(crate) struct RouteCells {
     /// The route's newest form; once it is gone from memory, so is the route from every snapshot.
     route: Mutex<Weak<Route>>,
     pairs: [OnceLock<Box<Pair>>; PAIRS],
+    tunnels: OnceLock<Box<OfTunnels>>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl RouteCells {
             serial,
             route: Mutex::new(route),
             pairs: std::array::from_fn(|_| OnceLock::new()),
+            tunnels: OnceLock::new(),
         })
     }
 
@@ -120,6 +123,16 @@ impl RouteCells {
             let status = u16::try_from(pair.key & 0xFFFF).unwrap_or_default();
             pair.durations.add_to(sums.entry((method.name(), status)).or_default());
         }
+    }
+
+    /// The cells of its tunnels.
+    pub(crate) fn tunnels(&self) -> &OfTunnels {
+        self.tunnels.get_or_init(Box::default)
+    }
+
+    /// The same, if there was any.
+    pub(super) fn had_tunnels(&self) -> Option<&OfTunnels> {
+        self.tunnels.get().map(|tunnels| &**tunnels)
     }
 
     fn is_gone(&self) -> bool {

@@ -1,16 +1,18 @@
 //! To a target and back.
 
 use super::asked::{Asked, Kept};
+use super::upgrade;
 use crate::exchange::Exchange;
 use crate::incoming::{Incoming, Limited};
 use crate::own_answer::Refusal;
 use http::uri::PathAndQuery;
-use http::{Response, Uri};
+use http::{Response, StatusCode, Uri};
 use http_body::Body as _;
 use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::hop::remove_response_hop_by_hop;
 use sluice_http_semantics::path::Path;
 use sluice_http_semantics::problem::Code;
+use sluice_http_semantics::upgrade::Offer;
 use sluice_policy::Answer;
 use sluice_policy::rewrite::Rewritten;
 use sluice_snapshot::Route;
@@ -78,8 +80,15 @@ pub(super) fn answered(
     route: &Route,
     sent: Result<Response<Body>, SendError>,
     kept: &Kept,
+    offer: Option<&Offer>,
 ) -> Result<Response<Body>, Refusal> {
     let mut response = sent.map_err(refused)?;
+    let switched = match offer {
+        Some(offer) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Some(upgrade::switched(exchange, route, &mut response, offer)?)
+        }
+        _ => None,
+    };
     exchange.forwarded(response.status().as_u16());
     if let Some(total) = route.timeouts.total
         && let Some(at) = exchange.started().checked_add(total)
@@ -90,6 +99,9 @@ pub(super) fn answered(
     plain_content_length(response.headers_mut());
     if let Some(transform) = &route.response_headers {
         transform.apply(response.headers_mut(), kept);
+    }
+    if let Some(accepted) = &switched {
+        upgrade::write(accepted, response.headers_mut());
     }
     Ok(response)
 }

@@ -10,6 +10,7 @@
 mod asked;
 mod forward;
 mod target;
+mod upgrade;
 
 use crate::exchange::Exchange;
 use crate::front::{Client, LONGEST_LIFE, MOST_REQUESTS, Stream};
@@ -21,12 +22,13 @@ use asked::{Asked, Kept};
 use futures_util::FutureExt;
 use http::header::{CONNECTION, EXPECT, HOST};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use sluice_http_semantics::forwarded::Inbound;
 use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::hop::remove_request_hop_by_hop;
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::request_id::X_REQUEST_ID;
+use sluice_http_semantics::upgrade::Offer;
 use sluice_snapshot::{Action, Answer, Gateway, Lookup, Route};
 use sluice_upstream::{Body, Spec};
 use std::convert::Infallible;
@@ -91,6 +93,7 @@ fn finish(
             Refusal::new(Code::Internal, format!("a fault of the gateway, in {route}")).answer(&mut exchange, &held)
         }
     };
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, exchange.id.as_value().clone());
     if exposed.version {
@@ -99,8 +102,9 @@ fn finish(
     if exposed.node {
         headers.insert(SLUICE_NODE, exchange.worker.node.clone());
     }
-    // A stream of HTTP/2 is ended by nothing but its own end, and its connection by GOAWAY.
-    if version < http::Version::HTTP_2 && (ends || is_last(&exchange)) {
+    // A stream of HTTP/2 is ended by nothing but its own end, and its connection by GOAWAY; what is spoken
+    // behind a 101 has an end of its own.
+    if version < http::Version::HTTP_2 && (ends || is_last(&exchange)) && !switched {
         headers.insert(CONNECTION, CLOSE);
     }
     // From here on the answer holds no snapshot.
@@ -128,15 +132,17 @@ async fn serve(
         upstream,
         request,
         kept,
+        offer,
     } = match prepare(exchange, exposed, held, request)? {
         Next::Forward(prepared) => prepared,
         Next::Answer(response) => return Ok(response),
     };
+    exchange.attempts.switch = offer.is_some();
     let sent = worker
         .upstreams
         .send(upstream, &route.timeouts, request, &mut exchange.attempts)
         .await;
-    forward::answered(exchange, route, sent, &kept)
+    forward::answered(exchange, route, sent, &kept, offer.as_deref())
 }
 
 /// A request that is ready for its target.
@@ -145,6 +151,8 @@ struct Prepared<'s> {
     upstream: &'s Arc<Spec>,
     request: Request<Body>,
     kept: Kept,
+    /// What it asks to switch to.
+    offer: Option<Box<Offer>>,
 }
 
 enum Next<'s> {
@@ -176,7 +184,8 @@ fn prepare<'s>(
         exchange.attempts.bare_path = target.bare;
         head.uri = target.uri;
     }
-    remove_request_hop_by_hop(&mut head.headers);
+    let offer = remove_request_hop_by_hop(&mut head.headers);
+    let offer = upgrade::offered(route, head.version, offer, &mut head.headers)?;
     head.headers.remove(EXPECT);
     plain_content_length(&mut head.headers);
     let client = &exchange.client.forwarded;
@@ -189,6 +198,7 @@ fn prepare<'s>(
         upstream,
         request: Request::from_parts(head, body),
         kept,
+        offer,
     }))
 }
 

@@ -13,6 +13,7 @@ use crate::front::{Client, Door, Wire};
 use crate::meters::{Cells, Method, Routes};
 use crate::own_answer;
 use crate::settings::Edge;
+use crate::tunnel::Buffer;
 use http::HeaderValue;
 use ids::Ids;
 use sluice_http_semantics::problem::Code;
@@ -40,6 +41,8 @@ pub(crate) struct Worker {
     pub(crate) fault_points: FaultPoints,
     /// For bytes that are written together. Never borrowed across a wait.
     pub(crate) scratch: RefCell<Vec<u8>>,
+    /// For bytes that pass through a tunnel. Never borrowed across a wait.
+    pub(crate) tunnel_buffer: RefCell<Buffer>,
     front: RefCell<Front>,
     taken: Cell<Serial>,
     held: RefCell<Rc<Held>>,
@@ -94,6 +97,7 @@ impl Worker {
             node: node_value(&settings.node),
             fault_points,
             scratch: RefCell::default(),
+            tunnel_buffer: RefCell::default(),
             taken: Cell::new(Serial(0)),
             held: RefCell::new(Rc::new(Held::new(Arc::new(Snapshot::empty())))),
             front: RefCell::new(front),

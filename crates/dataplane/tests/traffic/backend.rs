@@ -167,6 +167,48 @@ impl Conn {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// What was read and belongs to no request yet, and what waits at the socket.
+    pub fn waiting(&mut self) -> Vec<u8> {
+        let mut more = [0; 4096];
+        let n = self.stream.try_read(&mut more).unwrap_or(0);
+        [self.buffer.as_slice(), &more[..n]].concat()
+    }
+
+    /// So many bytes, whatever they are; None at the end of the connection.
+    pub async fn bytes(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < length {
+            self.fill().await?;
+        }
+        Some(self.buffer.drain(..length).collect())
+    }
+
+    /// Says what it gets, until the other side closes.
+    pub async fn echo(&mut self) {
+        loop {
+            let bytes = std::mem::take(&mut self.buffer);
+            self.say(bytes).await;
+            if self.fill().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Closes its sending side.
+    pub async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Keeps the connection as it is.
+    pub async fn never(&mut self) {
+        std::future::pending::<()>().await;
+    }
+
+    /// Whatever comes until the other side closes, and whether it did so by a reset.
+    pub async fn rest_or_reset(&mut self) -> (Vec<u8>, bool) {
+        let result = self.stream.read_to_end(&mut self.buffer).await;
+        (std::mem::take(&mut self.buffer), result.is_err())
+    }
+
     /// Closes with RST.
     pub fn reset(self) {
         self.stream.set_zero_linger().unwrap();

@@ -184,6 +184,34 @@ impl Client {
         }
     }
 
+    /// Whether or not anybody listens.
+    pub async fn try_say(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Closes its sending side.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// At least one byte, whatever comes.
+    pub async fn some(&mut self) -> Result<Vec<u8>, Cut> {
+        if self.buffer.is_empty() {
+            self.fill().await?;
+        }
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
+    /// So many bytes, whatever they are.
+    pub async fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Cut> {
+        self.take(length).await
+    }
+
+    /// Closes with RST.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
     /// Waits for the end of the connection; what came before it.
     pub async fn end(&mut self) -> Cut {
         loop {

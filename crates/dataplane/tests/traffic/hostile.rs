@@ -174,9 +174,14 @@ fn a_wish_to_switch_protocols_changes_nothing_about_what_follows() {
     run(async {
         let backend = Backend::answering(|got| ok(&format!("{} {:?}", got.target(), got.field("upgrade")))).await;
         let node = Node::new(&forwarding(&backend.url(), ""));
-        for upgrade in [
-            "Connection: upgrade\r\nUpgrade: websocket\r\n",
-            "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        for (upgrade, told) in [
+            ("Connection: upgrade\r\nUpgrade: websocket\r\n", "Some(\"websocket\")"),
+            ("Connection: keep-alive\r\nUpgrade: websocket\r\n", "None"),
+            ("Connection: upgrade\r\nUpgrade: foo\r\n", "None"),
+            (
+                "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+                "None",
+            ),
         ] {
             let mut client = node.client().await;
             client
@@ -184,10 +189,10 @@ fn a_wish_to_switch_protocols_changes_nothing_about_what_follows() {
                     "GET /first HTTP/1.1\r\nHost: a\r\n{upgrade}\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n"
                 ))
                 .await;
-            assert_eq!(client.answer().await.unwrap().text(), "/first None");
+            assert_eq!(client.answer().await.unwrap().text(), format!("/first {told}"));
             assert_eq!(client.answer().await.unwrap().text(), "/second None");
         }
-        assert_eq!(backend.count(), 4);
+        assert_eq!(backend.count(), 8);
     });
 }
 

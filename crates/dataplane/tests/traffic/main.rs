@@ -12,3 +12,5 @@ mod life;
 mod metrics;
 mod node;
 mod own_answers;
+mod tunnels;
+mod upgrade;
