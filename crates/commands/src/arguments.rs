@@ -60,6 +60,8 @@ pub(crate) enum Verb {
     /// One node
     ///
     /// Runs until SIGTERM or SIGINT. docs/settings.md describes every setting.
+    #[command(after_help = "\
+Exit codes: 0 ended as asked, drained; 1 it could not go on, or was told twice to end; 2 wrong settings or usage.")]
     Node,
     /// Make the configuration equal to a document
     ///

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::terminal::Terminal;
 use crate::verbs::{self, Session};
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -208,32 +209,60 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
     })
 }
 
-/// docs/commands.md: every command with its help.
+/// docs/commands.md: every command with its help, and with what it prints by `--json` where `answer` has a record of the
+/// command of this name (`members-list`).
 #[must_use]
-pub fn markdown() -> String {
+pub fn markdown(answer: &dyn Fn(&str) -> Option<String>) -> String {
     let mut page = String::from(
         "# Commands\n\n\
-         <!-- Generated from crates/commands/src/arguments.rs; a test holds this page against it. -->\n\n\
-         The help of every command, as `--help` prints it. The settings of `sluice node` are flags too: settings.md has them.\n",
+         <!-- Generated from crates/commands/src/arguments.rs and docs/answers; tests hold this page against them. -->\n\n\
+         The help of every command, as `--help` prints it, and what it prints with `--json`: recorded from a cluster, with \
+         lists of\nobjects cut to their first. A refusal is an object too, a problem as [api.md](api.md#problems) has it or \
+         `{code, detail}`. The\nsettings of `sluice node` are flags too: settings.md has them.\n",
     );
     let mut tree = command().term_width(100);
     tree.build();
-    section(&mut page, &mut tree, "sluice");
+    let mut records = Records {
+        answer,
+        shown: BTreeMap::new(),
+    };
+    section(&mut page, &mut tree, "sluice", &mut records);
     page
 }
 
-fn section(page: &mut String, command: &mut Command, name: &str) {
+/// What commands print, and which command a record was shown for first.
+struct Records<'a> {
+    answer: &'a dyn Fn(&str) -> Option<String>,
+    shown: BTreeMap<String, String>,
+}
+
+fn section(page: &mut String, command: &mut Command, name: &str, records: &mut Records<'_>) {
     let help = command.render_long_help().to_string();
     let help: Vec<_> = help.lines().map(str::trim_end).collect();
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+    let record = name.trim_start_matches("sluice ").replace(' ', "-");
+    for flag in ["", "--settings "] {
+        let Some(answer) = (records.answer)(format!("{record}{}", flag.trim_end()).as_str()) else {
+            continue;
+        };
+        let answer = answer.trim_end();
+        let _ = match records.shown.get(answer) {
+            Some(first) => writeln!(page, "\nWith `{flag}--json`: as `{first}`."),
+            None => write!(page, "\nWith `{flag}--json`:\n\n```json\n{answer}\n```\n"),
+        };
+        records
+            .shown
+            .entry(answer.to_owned())
+            .or_insert_with(|| name.to_owned());
+    }
     let below: Vec<String> = command
         .get_subcommands()
         .map(|below| below.get_name().to_owned())
         .collect();
     for below_name in below.iter().filter(|name| *name != "help") {
         if let Some(below) = command.find_subcommand_mut(below_name) {
-            section(page, below, &format!("{name} {below_name}"));
+            section(page, below, &format!("{name} {below_name}"), records);
         }
     }
 }

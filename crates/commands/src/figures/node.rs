@@ -171,7 +171,8 @@ impl Answers {
     /// How many there were whose status fulfils `which`.
     pub(crate) fn count(&self, which: impl Fn(&str) -> bool) -> f64 {
         let counted = self.statuses.iter().filter(|(status, _)| which(status));
-        counted.map(|(_, count)| count).sum()
+        // An empty sum of floats is -0.
+        counted.fold(0.0, |sum, (_, count)| sum + count)
     }
 
     pub(crate) fn all(&self) -> f64 {

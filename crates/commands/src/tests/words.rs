@@ -77,13 +77,12 @@ fn what_makes_no_sense_is_wrong_usage() {
 }
 
 #[test]
-fn every_command_states_its_exit_codes_except_those_that_only_hold_others() {
+fn every_command_states_its_exit_codes() {
     let mut tree = command();
     tree.build();
     fn walk(command: &mut clap::Command, path: &str) {
         let help = command.render_long_help().to_string();
-        let listed = help.contains("Exit codes:") || matches!(path, "sluice node");
-        assert!(listed, "{path} does not state its exit codes");
+        assert!(help.contains("Exit codes:"), "{path} does not state its exit codes");
         let below: Vec<_> = command
             .get_subcommands()
             .map(|below| below.get_name().to_owned())
@@ -97,7 +96,11 @@ fn every_command_states_its_exit_codes_except_those_that_only_hold_others() {
 
 #[test]
 fn the_page_of_the_documentation_is_the_help_of_today() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    // Recorded by a scenario, cluster-tests/tests/answers.rs.
+    let answer = |name: &str| std::fs::read_to_string(docs.join(format!("answers/{name}.json"))).ok();
+    let markdown = || markdown(&answer);
+    let page = docs.join("commands.md");
     if std::env::var_os("SLUICE_WRITE_DOCS").is_some() {
         std::fs::write(&page, markdown()).unwrap();
     }
@@ -106,4 +109,64 @@ fn the_page_of_the_documentation_is_the_help_of_today() {
         kept == markdown(),
         "docs/commands.md is stale: SLUICE_WRITE_DOCS=1 cargo test -p sluice-commands page"
     );
+}
+
+/// The lines of a page's shell blocks that begin with `sluice`, as words.
+fn commands_of(page: &str) -> Vec<Vec<String>> {
+    let mut commands = Vec::new();
+    let mut inside = false;
+    for line in page.replace("\\\n", " ").lines() {
+        match line.trim() {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside && (line.starts_with("sluice ") || line.starts_with("target/release/sluice ")) => {
+                commands.push(shell_words(line));
+            }
+            _ => {}
+        }
+    }
+    commands
+}
+
+/// Words as a shell makes them, up to a comment, a pipe or a redirection; what is quoted is one word.
+fn shell_words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in line.chars() {
+        match (c, quote) {
+            ('"' | '\'', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            ('#' | '|' | '>' | '&' | ';', None) if words.last().is_some_and(String::is_empty) => break,
+            (' ', None) => words.push(String::new()),
+            (c, _) => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn every_command_of_the_guides_is_understood() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let guides = std::fs::read_dir(docs.join("guides")).unwrap();
+    let pages = guides.map(|entry| entry.unwrap().path());
+    let mut seen = 0;
+    for page in pages.chain([docs.join("running.md"), docs.join("../README.md")]) {
+        for words in commands_of(&std::fs::read_to_string(&page).unwrap()) {
+            // The settings of a node are the host's.
+            if words.get(1).is_some_and(|verb| verb == "node") {
+                continue;
+            }
+            // N stands for the number of a version.
+            let words: Vec<_> = words[1..]
+                .iter()
+                .map(|word| if word == "N" { "17" } else { word })
+                .collect();
+            if let Err(error) = parse(&words) {
+                panic!("{}: sluice {}: {error}", page.display(), words.join(" "));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "only {seen} commands were found");
 }
