@@ -163,7 +163,7 @@ fn upstream() -> impl Strategy<Value = Upstream> {
         maybe(balance),
         maybe(timeout()),
         maybe(pool),
-        maybe(Just(Protocol::H1)),
+        maybe(prop_oneof![Just(Protocol::H1), Just(Protocol::H2c)]),
         maybe(retry()),
     )
         .prop_map(|(targets, host, balance, timeout, pool, protocol, retry)| Upstream {

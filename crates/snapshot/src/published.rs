@@ -276,7 +276,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::snapshot::Body;
-    use sluice_upstream::{Balance, HostPolicy, PoolSpec, Spec, Timeouts};
+    use sluice_upstream::{Balance, HostPolicy, PoolSpec, Protocol, Spec, Timeouts};
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
@@ -388,6 +388,7 @@ mod tests {
             targets: Vec::new(),
             host: HostPolicy::Literal(probe.unwrap()),
             balance: Balance::RoundRobin,
+            protocol: Protocol::Http1,
             timeouts: Timeouts::default(),
             pool: PoolSpec::default(),
             digest: 0,

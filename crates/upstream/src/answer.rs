@@ -1,9 +1,9 @@
 //! The body of an answer that is still under way, and its connection.
 
 use crate::clock::{Deadline, after, earlier};
-use crate::connection::Incoming;
-use crate::connection::http1::{Live, Task};
+use crate::connection::{Incoming, http1, http2};
 use crate::error::{BodyError, Which};
+use crate::multiplexed::Slot;
 use crate::upload::Shared;
 use crate::worker::Lease;
 use bytes::Bytes;
@@ -30,11 +30,16 @@ pub struct Answer {
 
 pub(crate) enum Link {
     /// Driven from here.
-    Inline(Box<Live>),
+    Inline(Box<http1::Live>),
     /// In a task of its own, which moves the request's body on meanwhile.
     Task(
-        Box<Live>,
-        #[expect(dead_code, reason = "ends the task when dropped")] Task,
+        Box<http1::Live>,
+        #[expect(dead_code, reason = "ends the task when dropped")] http1::Task,
+    ),
+    /// A stream among others, and what moves the request's body on meanwhile.
+    Stream(
+        Slot,
+        #[expect(dead_code, reason = "ends the task when dropped")] Option<http2::Task>,
     ),
     /// Gone; what is left to read has arrived.
     Over,
@@ -74,7 +79,7 @@ impl Answer {
         let incoming = &mut self.incoming;
         let polled = match &mut self.link {
             Link::Inline(live) => live.drive(cx, |cx| Pin::new(&mut *incoming).poll_frame(cx)),
-            Link::Task(..) | Link::Over => Pin::new(incoming).poll_frame(cx),
+            Link::Task(..) | Link::Stream(..) | Link::Over => Pin::new(incoming).poll_frame(cx),
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -117,6 +122,7 @@ impl Answer {
         let expired = match &mut self.link {
             Link::Inline(live) => live.poll_until(at),
             Link::Task(live, _) => live.timer.poll_until(cx, at),
+            Link::Stream(slot, _) => slot.poll_until(cx, at),
             Link::Over => Poll::Pending,
         };
         if expired.is_ready() {

@@ -18,7 +18,7 @@ pub struct Attempts {
     pub tries: u32,
     /// Whether the last try went over a kept connection.
     pub reused: bool,
-    /// Why a kept connection was replaced by a fresh one, if one was.
+    /// Why it was sent once more, over another connection, the last time that it was.
     pub replaced: Option<Replaced>,
     /// Answers of 1xx that were dropped before the head.
     pub interim: u32,
@@ -30,7 +30,7 @@ pub struct Attempts {
     pub head: Option<Instant>,
 }
 
-/// Why a kept connection was replaced by a fresh one.
+/// Why a request was sent once more, over another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Replaced {
@@ -40,13 +40,17 @@ pub enum Replaced {
     Closed,
     /// The target reset it without a byte of answer, and the request may be repeated.
     Reset,
+    /// The target said that it goes away and will not look at the request (HTTP/2's GOAWAY).
+    GoneAway,
+    /// The target said that it has not looked at the request (HTTP/2's REFUSED_STREAM).
+    Refused,
 }
 
 // === impl Replaced ===
 
 impl Replaced {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Unsent, Self::Closed, Self::Reset];
+    pub const ALL: [Self; 5] = [Self::Unsent, Self::Closed, Self::Reset, Self::GoneAway, Self::Refused];
 
     /// The label `why` of `sluice_upstream_replaced_total`.
     #[must_use]
@@ -55,6 +59,8 @@ impl Replaced {
             Self::Unsent => "unsent",
             Self::Closed => "closed",
             Self::Reset => "reset",
+            Self::GoneAway => "gone_away",
+            Self::Refused => "refused",
         }
     }
 }

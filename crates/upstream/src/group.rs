@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::error::{SendError, SendErrorKind};
 use crate::exchange::Exchange;
 use crate::meters::Entry;
-use crate::spec::{Spec, Timeouts};
+use crate::spec::{Protocol, Spec, Timeouts};
 use crate::target::Target;
 use crate::worker::{Lease, Worker};
 use http::{Request, Response};
@@ -35,8 +35,10 @@ impl Group {
         let entry = before.map_or_else(|| context.meters.enter(&spec.name), |before| Rc::clone(&before.entry));
         let mut stays = Vec::with_capacity(spec.targets.len());
         let mut targets: Vec<Rc<Target>> = Vec::with_capacity(spec.targets.len());
+        // What speaks another protocol is another target.
+        let same = before.filter(|before| before.spec.protocol == spec.protocol);
         for target in &spec.targets {
-            let was = before.and_then(|before| before.targets.iter().position(|old| old.spec.url == target.url));
+            let was = same.and_then(|same| same.targets.iter().position(|old| old.spec.url == target.url));
             stays.push(was.map(|was| Stays { was }));
             let twin = targets.iter().find(|twin| twin.spec.url == target.url);
             targets.push(match (twin, before, was) {
@@ -44,7 +46,7 @@ impl Group {
                 (None, Some(before), Some(was)) => {
                     let target = Rc::clone(&before.targets[was]);
                     if !detached {
-                        target.pool.set(spec.pool, now);
+                        target.set(spec.pool, now);
                     }
                     target
                 }
@@ -80,7 +82,7 @@ impl Group {
         for target in &self.targets {
             let stays = after.is_some_and(|after| after.targets.iter().any(|other| Rc::ptr_eq(other, target)));
             if !stays {
-                target.pool.close();
+                target.close();
             }
         }
     }
@@ -131,6 +133,10 @@ impl Group {
         let clock = Clock::new(timeouts, started);
         let mut exchange = Exchange::new(worker, target, attempts, clock, timeouts.idle);
         exchange.prepare(request, &self.spec)?;
-        exchange.over_http1(request, lease, started).await
+        match self.spec.protocol {
+            Protocol::Http1 => exchange.over_http1(request, lease, started).await,
+            // Apart: the future of the one is not to be as large as that of the other.
+            Protocol::Http2 => Box::pin(exchange.over_http2(request, lease)).await,
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! long, and whether it may be sent once more. Everything of a worker lives on that worker's one
 //! thread, without locks; only names ([`Resolver`]) and counts ([`Meters`]) are shared.
 //!
-//! Must never know: routes, gateways, policies, clients, the document. hyper's connection types
-//! are named in `connection` alone.
+//! Must never know: routes, gateways, policies, clients, the document. hyper's and h2's
+//! connection types are named in `connection` alone.
 //!
 //! ```text
 //!   send ─▶ group ──balance──▶ target ──▶ pool ──▶ live connection ─┐ kept
@@ -28,6 +28,7 @@ mod error;
 mod exchange;
 mod group;
 mod meters;
+mod multiplexed;
 mod pool;
 mod request;
 mod resolve;
@@ -46,7 +47,7 @@ pub use connection::Incoming;
 pub use error::{BodyError, SendError, SendErrorKind, Which};
 pub use meters::{Meters, Reading};
 pub use resolve::{Lookup, REFRESH, Resolver, System};
-pub use spec::{Balance, HostPolicy, PoolSpec, Scheme, Spec, TargetError, TargetSpec, Timeouts};
+pub use spec::{Balance, HostPolicy, PoolSpec, Protocol, Scheme, Spec, TargetError, TargetSpec, Timeouts};
 pub use switched::{Load, Switched};
 pub use upload::Upload;
 pub use upstreams::Upstreams;

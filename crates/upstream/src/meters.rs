@@ -30,8 +30,8 @@ pub struct Reading {
     pub active: i64,
     /// Connections that are being made.
     pub connecting: i64,
-    /// Kept connections that were replaced, by the label `why`.
-    pub replaced: [(&'static str, u64); 3],
+    /// Requests that were sent once more over another connection, by the label `why`.
+    pub replaced: [(&'static str, u64); Replaced::ALL.len()],
     /// Answers of 1xx that were dropped.
     pub interim: u64,
     /// Time to the head of the answer by status, ascending; status 0 stands for requests without
@@ -45,7 +45,7 @@ pub(crate) struct Cells {
     idle: Level,
     active: Level,
     connecting: Level,
-    replaced: [Count; 3],
+    replaced: [Count; Replaced::ALL.len()],
     pub(crate) interim: Count,
     durations: [OnceLock<Box<(u16, Durations)>>; STATUSES],
 }
@@ -218,7 +218,16 @@ mod tests {
         let read = meters.read();
         assert_eq!(read.len(), 1);
         assert_eq!((read[0].idle, read[0].active, read[0].connecting), (2, 0, 0));
-        assert_eq!(read[0].replaced, [("unsent", 0), ("closed", 0), ("reset", 1)]);
+        assert_eq!(
+            read[0].replaced,
+            [
+                ("unsent", 0),
+                ("closed", 0),
+                ("reset", 1),
+                ("gone_away", 0),
+                ("refused", 0)
+            ]
+        );
         assert_eq!(
             read[0].durations.iter().map(|d| (d.0, d.1.count())).collect::<Vec<_>>(),
             [(200, 2), (503, 1)]

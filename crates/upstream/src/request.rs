@@ -83,6 +83,7 @@ mod tests {
             targets: vec![],
             host,
             balance: Balance::LeastRequest,
+            protocol: crate::spec::Protocol::Http1,
             timeouts: Timeouts::default(),
             pool: PoolSpec::default(),
             digest: 0,

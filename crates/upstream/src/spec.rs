@@ -17,6 +17,8 @@ pub struct Spec {
     pub host: HostPolicy,
     /// How a target is chosen.
     pub balance: Balance,
+    /// What is spoken with the targets.
+    pub protocol: Protocol,
     /// Time-outs where the route has none of its own.
     pub timeouts: Timeouts,
     /// Kept connections.
@@ -31,7 +33,7 @@ pub struct Spec {
 pub struct TargetSpec {
     /// As declared; with the upstream's name the key of its pool and statistics.
     pub url: Arc<str>,
-    /// How it is spoken to.
+    /// How it is reached.
     pub scheme: Scheme,
     /// A name, or an address without brackets.
     pub host: Box<str>,
@@ -45,11 +47,21 @@ pub struct TargetSpec {
     pub weight: u16,
 }
 
-/// How a target is spoken to.
+/// How a target is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// HTTP/1.1 in clear text.
+    /// In clear text.
     Http,
+}
+
+/// What is spoken with a target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, by prior knowledge (RFC 9113 §3.3).
+    Http2,
 }
 
 /// The Host that the target gets.
@@ -142,6 +154,7 @@ impl Spec {
         self.targets.hash(&mut hasher);
         self.host.hash(&mut hasher);
         self.balance.hash(&mut hasher);
+        self.protocol.hash(&mut hasher);
         self.timeouts.hash(&mut hasher);
         self.pool.hash(&mut hasher);
         self.digest = hasher.finish();
@@ -300,6 +313,7 @@ mod tests {
             targets: vec![TargetSpec::parse("http://a", 1).unwrap()],
             host: HostPolicy::Preserve,
             balance: Balance::RoundRobin,
+            protocol: Protocol::Http1,
             timeouts: Timeouts::default(),
             pool: PoolSpec::default(),
             digest: 0,

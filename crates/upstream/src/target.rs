@@ -3,6 +3,7 @@
 use crate::clock::Deadline;
 use crate::error::Which;
 use crate::meters::Entry;
+use crate::multiplexed::Multiplexed;
 use crate::pool::Pool;
 use crate::resolve::{Name, Resolver};
 use crate::spec::{PoolSpec, TargetSpec};
@@ -20,7 +21,9 @@ const AVOID: Duration = Duration::from_secs(10);
 
 pub(crate) struct Target {
     pub(crate) spec: TargetSpec,
+    /// Connections of HTTP/1.1; of HTTP/2. A target has the one or the other.
     pub(crate) pool: Pool,
+    pub(crate) multiplexed: Multiplexed,
     pub(crate) entry: Rc<Entry>,
     /// Requests under way, answers included.
     pub(crate) busy: Cell<u32>,
@@ -58,10 +61,28 @@ impl Target {
         Self {
             spec: spec.clone(),
             pool: Pool::new(pool, closed),
+            multiplexed: Multiplexed::new(pool, closed),
             entry,
             busy: Cell::new(0),
             place,
         }
+    }
+
+    /// New bounds for what is kept.
+    pub(crate) fn set(&self, pool: PoolSpec, now: Instant) {
+        self.pool.set(pool, now);
+        self.multiplexed.set(pool, now);
+    }
+
+    /// Closes what is kept and keeps nothing more.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+        self.multiplexed.close();
+    }
+
+    /// Closes what is kept for too long. Says whether any is left.
+    pub(crate) fn sweep(&self, now: Instant) -> bool {
+        self.pool.sweep(now) | self.multiplexed.sweep(now)
     }
 
     /// A connection to the first address that gives one, by `deadline`.

@@ -31,6 +31,10 @@ pub(crate) struct Shared {
     touched: Cell<bool>,
     done: Cell<bool>,
     stopped: Cell<bool>,
+    /// Who sends it was told to wait for the client, and has not asked since.
+    waiting: Cell<bool>,
+    /// Pieces that were given to who sends it.
+    given: Cell<u64>,
     failed: RefCell<Option<BodyError>>,
 }
 
@@ -65,6 +69,8 @@ impl Shared {
             touched: Cell::new(false),
             done: Cell::new(false),
             stopped: Cell::new(false),
+            waiting: Cell::new(false),
+            given: Cell::new(0),
             failed: RefCell::new(None),
         })
     }
@@ -87,6 +93,16 @@ impl Shared {
     /// Whether the client sent all of it.
     pub(crate) fn done(&self) -> bool {
         self.done.get()
+    }
+
+    /// Whether the client is waited for, and not who takes the body.
+    pub(crate) fn waiting(&self) -> bool {
+        self.waiting.get()
+    }
+
+    /// Pieces that were taken so far, in all readings.
+    pub(crate) fn given(&self) -> u64 {
+        self.given.get()
     }
 
     /// Nothing more is read from the client.
@@ -141,6 +157,14 @@ impl Shared {
 
 impl Upload {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.poll_next(cx);
+        let shared = &*self.shared;
+        shared.waiting.set(polled.is_pending());
+        shared.given.set(shared.given.get() + u64::from(polled.is_ready()));
+        polled
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let shared = &*self.shared;
         if shared.stopped.get() {
             return Poll::Pending;

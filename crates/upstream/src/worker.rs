@@ -64,8 +64,13 @@ impl Worker {
         self.chance.borrow_mut().u64(..bound)
     }
 
+    /// Below 1.
+    pub(crate) fn chance_share(&self) -> f32 {
+        self.chance.borrow_mut().f32()
+    }
+
     /// Sees to it that kept connections are looked through from now on.
-    fn sweep_soon(self: &Rc<Self>) {
+    pub(crate) fn sweep_soon(self: &Rc<Self>) {
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(sweep(Rc::downgrade(self)));
         }
@@ -83,7 +88,7 @@ async fn sweep(worker: Weak<Worker>) {
         let groups: Vec<_> = worker.groups.borrow().values().cloned().collect();
         for group in groups {
             for target in &group.targets {
-                kept |= target.pool.sweep(now);
+                kept |= target.sweep(now);
             }
         }
         if !kept {
@@ -106,7 +111,7 @@ impl Lease {
 
     /// Ends it; the connection is kept where the pool wants it.
     pub(crate) fn give_back(self, live: Box<Live>, now: Instant) {
-        let chance = self.worker.chance.borrow_mut().f32();
+        let chance = self.worker.chance_share();
         if self.target.pool.put(live, now, chance) {
             self.worker.sweep_soon();
         }

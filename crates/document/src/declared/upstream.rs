@@ -102,6 +102,8 @@ pub struct Pool {
 pub enum Protocol {
     /// HTTP/1.1.
     H1,
+    /// HTTP/2 in clear text, by prior knowledge.
+    H2c,
 }
 
 /// `retry`.

@@ -148,7 +148,7 @@ pub(crate) const RESPONSE: &[Field] = &[
 ];
 pub(crate) const CHANGES: &[Field] = &[built("set"), built("add"), built("remove")];
 
-/// The highest level that any field needs.
+/// The highest level that any field or value needs.
 pub(crate) const fn highest_level() -> u32 {
     const ALL: [&[Field]; 18] = [
         ROOT,
@@ -170,7 +170,7 @@ pub(crate) const fn highest_level() -> u32 {
         RESPONSE,
         CHANGES,
     ];
-    let (mut highest, mut table) = (0, 0);
+    let (mut highest, mut table) = (H2C_LEVEL, 0);
     while table < ALL.len() {
         let mut field = 0;
         while field < ALL[table].len() {
@@ -188,7 +188,9 @@ pub(crate) const fn highest_level() -> u32 {
 
 /// Values that are planned beside those that are taken.
 pub(crate) const BALANCE_PLANNED: &[&str] = &["ewma", "random", "consistent_hash"];
-pub(crate) const PROTOCOL_PLANNED: &[&str] = &["h2c"];
+
+/// The level of `protocol: h2c`, whose field is older.
+pub(crate) const H2C_LEVEL: u32 = 2;
 
 /// The name of `names` that was probably meant by `found`, if any is near.
 pub(crate) fn nearest<'n>(found: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {

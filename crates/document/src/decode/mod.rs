@@ -71,10 +71,6 @@ impl<'t> Decoder<'t> {
     }
 
     /// A value needs this feature level, where its field is older than it.
-    #[allow(
-        dead_code,
-        reason = "the first value of a level above its field's takes this line away"
-    )]
     pub(crate) fn needs(&mut self, level: u32) {
         self.level = self.level.max(level);
     }

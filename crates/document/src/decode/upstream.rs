@@ -18,9 +18,7 @@ pub(crate) fn upstream<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Upstre
         balance: d.optional(&f, "balance", balance),
         timeout: d.optional(&f, "timeout", timeout),
         pool: d.optional(&f, "pool", pool),
-        protocol: d.optional(&f, "protocol", |d, node| {
-            d.word(node, &[("h1", Protocol::H1)], fields::PROTOCOL_PLANNED)
-        }),
+        protocol: d.optional(&f, "protocol", protocol),
         retry: d.optional(&f, "retry", retry),
     })
 }
@@ -97,6 +95,14 @@ fn balance<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Balance> {
         ("round_robin", Balance::RoundRobin),
     ];
     d.word(node, &words, fields::BALANCE_PLANNED)
+}
+
+fn protocol<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Protocol> {
+    let protocol = d.word(node, &[("h1", Protocol::H1), ("h2c", Protocol::H2c)], &[])?;
+    if protocol == Protocol::H2c {
+        d.needs(fields::H2C_LEVEL);
+    }
+    Some(protocol)
 }
 
 pub(super) fn timeout<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Timeout> {

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use sluice_document::declared;
 use sluice_http_semantics::host::Host;
-use sluice_upstream::{Balance, HostPolicy, PoolSpec, Spec, TargetSpec, Timeouts};
+use sluice_upstream::{Balance, HostPolicy, PoolSpec, Protocol, Spec, TargetSpec, Timeouts};
 
 /// # Errors
 ///
@@ -49,6 +49,10 @@ pub(super) fn upstream(name: &str, declared: &declared::Upstream) -> Result<Spec
         balance: match declared.balance {
             None | Some(declared::Balance::LeastRequest) => Balance::LeastRequest,
             Some(declared::Balance::RoundRobin) => Balance::RoundRobin,
+        },
+        protocol: match declared.protocol {
+            None | Some(declared::Protocol::H1) => Protocol::Http1,
+            Some(declared::Protocol::H2c) => Protocol::Http2,
         },
         timeouts: own.over(Timeouts::default()),
         pool: PoolSpec {

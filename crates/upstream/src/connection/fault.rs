@@ -1,4 +1,4 @@
-//! What hyper's errors mean.
+//! Why there is no answer, and what hyper's errors mean.
 
 use crate::error::{BodyError, Which};
 use std::error::Error;
@@ -19,6 +19,12 @@ pub(crate) enum Fault {
     Stalled,
     /// The request's body ended before the length that its head had declared.
     Short,
+    /// The target ended the stream, and said no more of it (RFC 9113 §7).
+    Cut(Arc<str>),
+    /// The target will not look at the stream: it lies above the last one of its GOAWAY (RFC 9113 §6.8).
+    GoneAway(Arc<str>),
+    /// The target has not looked at the stream, and refuses it (RFC 9113 §8.7).
+    Refused(Arc<str>),
 }
 
 // === impl Fault ===

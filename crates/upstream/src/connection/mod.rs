@@ -1,9 +1,10 @@
-//! The door to connections of clients of HTTP: the only place of this crate that names hyper.
+//! The door to connections with targets: the only place of this crate that names hyper and h2.
 //!
-//! What is one version's alone stands in a room of its own: [`http1`].
+//! What is one version's alone stands in a room of its own: [`http1`], [`http2`].
 
 mod fault;
 pub(crate) mod http1;
+pub(crate) mod http2;
 mod incoming;
 
 pub(crate) use fault::Fault;

@@ -1,9 +1,10 @@
 //! One request to one target, and the head of its answer.
 //!
-//! What is one version's alone stands in a room of its own: [`http1`].
+//! What is one version's alone stands in a room of its own: [`http1`], [`http2`].
 
 mod head;
 mod http1;
+mod http2;
 mod source;
 
 use crate::attempts::Attempts;
@@ -15,7 +16,7 @@ use crate::request;
 use crate::spec::Spec;
 use crate::target::Target;
 use crate::worker::Worker;
-use http::Request;
+use http::{Method, Request};
 use source::Source;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) struct Exchange<'a> {
     idle: Duration,
     source: Source,
     idempotent: bool,
+    /// Its answer has no body, whatever it says.
+    head: bool,
 }
 
 // === impl Exchange ===
@@ -51,12 +54,14 @@ impl<'a> Exchange<'a> {
             idle,
             source: Source::Empty,
             idempotent: false,
+            head: false,
         }
     }
 
     /// Makes the head what the target is to get.
     pub(crate) fn prepare(&mut self, request: &mut Request<Body>, spec: &Spec) -> Result<(), SendError> {
         self.idempotent = request.method().is_idempotent();
+        self.head = request.method() == Method::HEAD;
         request::prepare(request, spec, &self.target.spec, self.attempts.bare_path)
             .map_err(|error| self.told(SendErrorKind::Protocol, false, Some(error.to_string().into())))
     }
@@ -81,7 +86,9 @@ impl<'a> Exchange<'a> {
 
 fn of_fault(fault: Fault) -> (SendErrorKind, Option<Arc<str>>) {
     match fault {
-        Fault::Closed(why) | Fault::Reset(why) => (SendErrorKind::Reset, Some(why)),
+        Fault::Closed(why) | Fault::Reset(why) | Fault::Cut(why) | Fault::GoneAway(why) | Fault::Refused(why) => {
+            (SendErrorKind::Reset, Some(why))
+        }
         Fault::Protocol(why) => (SendErrorKind::Protocol, Some(why)),
         Fault::Stalled => (SendErrorKind::Timeout(Which::Idle), None),
         Fault::Short => {

@@ -37,6 +37,16 @@ impl Source {
         }
     }
 
+    /// Who is waited for, where the writing of one body cannot be told from that of others.
+    pub(super) fn moving(&self) -> Sending {
+        match self {
+            Self::Stream(shared) if shared.done() => Sending::Done,
+            Self::Stream(shared) if shared.waiting() => Sending::Client,
+            Self::Stream(shared) => Sending::Target(shared.given()),
+            Self::Empty | Self::Full(_) => Sending::Done,
+        }
+    }
+
     /// Who is waited for.
     pub(super) fn sending(&self, writing: Writing, sent: u64) -> Sending {
         match (writing, self) {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use sluice_upstream::{
-    Attempts, Balance, Body, BodyError, HostPolicy, Meters, PoolSpec, Reading, Resolver, SendError, Spec, TargetSpec,
-    Timeouts, Upstreams, WorkerContext,
+    Attempts, Balance, Body, BodyError, HostPolicy, Meters, PoolSpec, Protocol, Reading, Resolver, SendError, Spec,
+    TargetSpec, Timeouts, Upstreams, WorkerContext,
 };
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -179,6 +179,12 @@ impl Conn {
         }
     }
 
+    /// Whatever came; None at the end of the connection.
+    pub async fn some(&mut self) -> Option<Vec<u8>> {
+        self.fill().await?;
+        Some(std::mem::take(&mut self.buffer))
+    }
+
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
@@ -226,9 +232,18 @@ pub fn spec(urls: &[&str]) -> Spec {
         targets: urls.iter().map(|url| TargetSpec::parse(url, 1).unwrap()).collect(),
         host: HostPolicy::Preserve,
         balance: Balance::RoundRobin,
+        protocol: Protocol::Http1,
         timeouts: Timeouts::default(),
         pool: PoolSpec::default(),
         digest: 0,
+    }
+}
+
+/// Targets that are spoken to by HTTP/2.
+pub fn h2(urls: &[&str]) -> Spec {
+    Spec {
+        protocol: Protocol::Http2,
+        ..spec(urls)
     }
 }
 
@@ -257,6 +272,11 @@ impl Rig {
 
     pub fn to(backend: &Backend) -> Self {
         Self::new(spec(&[&backend.url()]))
+    }
+
+    /// By HTTP/2.
+    pub fn h2(backend: &Backend) -> Self {
+        Self::new(h2(&[&backend.url()]))
     }
 
     /// Another configuration of the same upstream.
@@ -302,6 +322,13 @@ impl Rig {
 
     pub async fn get(&self, path: &str) -> Answered {
         self.send(request("GET", path, Body::Empty))
+            .await
+            .map_err(|(error, _)| error)
+            .unwrap()
+    }
+
+    pub async fn get_with(&self, path: &str, body: Body) -> Answered {
+        self.send(request("GET", path, body))
             .await
             .map_err(|(error, _)| error)
             .unwrap()
