@@ -305,6 +305,24 @@ async fn what_the_service_sees() {
     assert_eq!(fields(&seen, "x-forwarded-for"), ["192.0.2.7, 127.0.0.1"]);
     assert_eq!(forwarded("/who").answer().await.expect(200).text(), "192.0.2.7\n");
 
+    stage.apply("split.yaml").await;
+    let tester = || Call::get(stage.at(), "/checkout").header("x-canary", "1");
+    for _ in 0..3 {
+        let told = tester().answer().await.expect(200);
+        assert_eq!(
+            (&told.json()["name"], told.headers.get("set-cookie")),
+            (&"orders-2".into(), None)
+        );
+    }
+    let first = stage.get("/checkout").await.expect(200);
+    let cookie = first.header("set-cookie").split(';').next().expect("a pair").to_owned();
+    for _ in 0..5 {
+        let again = Call::get(stage.at(), "/checkout").header("cookie", &cookie);
+        let again = again.answer().await.expect(200);
+        assert_eq!(again.json()["name"], first.json()["name"]);
+        assert!(!again.headers.contains_key("set-cookie"));
+    }
+
     stage.apply("encoded-slash.yaml").await;
     assert_eq!(stage.seen("/files/a%2Fb").await["target"], "/files/a%2Fb");
     stage.get("/files/..%2Fb").await.expect(400);

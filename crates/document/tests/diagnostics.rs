@@ -37,7 +37,7 @@ fn errors(text: &str) -> String {
 /// A route in a gateway with everything around it.
 fn route(fields: &str) -> String {
     let path = if fields.starts_with("path") { "" } else { "path: /x, " };
-    let action = if ["upstream:", "respond:", "redirect:"]
+    let action = if ["upstream:", "respond:", "redirect:", "split:"]
         .iter()
         .any(|a| fields.contains(a))
     {
@@ -378,4 +378,30 @@ fn a_route_behind_an_equal_that_asks_for_less_is_warned_of() {
          - { path: /z, upstream: a, id: b-first, match: { client: [10.3.0.0/16] } }",
     );
     insta::assert_snapshot!(told(&parse(&text, Format::Yaml, None).unwrap().warnings));
+}
+
+#[test]
+fn a_split_that_cannot_be_is_told_with_its_place() {
+    let wrong = [
+        "split: {}",
+        "split: { to: [] }",
+        "split: { to: [{ upstream: a, weight: 0 }] }",
+        "split: { to: [{ upstream: a, when: \"true\" }] }",
+        "split: { to: [{ upstream: a }, { upstream: a, weight: 2 }] }",
+        "split: { to: [{ upstream: a, weight: 65536 }, { weight: 1 }, { upstream: 5 }, a] }",
+        "split: { to: [{ upstream: a }, { upstream: aa, weight: 2 }] }",
+        "split: { to: [{ upstream: a, weigth: 2 }], stiky: { cookie: x } }",
+        "split: { to: [{ upstream: a }], sticky: { cookie: \"a b\" } }",
+        "split: { to: [{ upstream: a }], sticky: {} }",
+        "split: { to: [{ upstream: a, when: \"\" }] }",
+        "split: { to: [{ upstream: a, weight: 1, when: \"request.heders['x'] == '1' && request.path.startWith('/')\" }] }",
+        "split: { to: [{ upstream: a, weight: 1, when: \"request.path =\" }] }",
+        "split: { to: [{ upstream: a, weight: 1, when: \"request.path\" }] }",
+        "split: { to: [{ upstream: a }] }, respond: { text: x }",
+    ];
+    let all: String = wrong
+        .iter()
+        .map(|fields| format!("{fields}\n{}", errors(&route(fields))))
+        .collect();
+    insta::assert_snapshot!(all);
 }

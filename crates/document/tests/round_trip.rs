@@ -243,9 +243,28 @@ fn respond() -> impl Strategy<Value = Respond> {
     })
 }
 
+fn split_action() -> impl Strategy<Value = Split> {
+    let when = prop::sample::select(vec![
+        "request.headers['x-canary'] == '1'",
+        "request.path.startsWith(\"/a: b\") &&\n  !('#x' in [request.method])",
+        "true",
+    ]);
+    let when = when.prop_map(str::to_owned);
+    // One arm has a weight by itself; the other upstream is there in some documents alone.
+    (maybe(1..=u16::MAX), maybe(when), maybe("[A-Za-z0-9_-]{1,8}")).prop_map(|(weight, when, cookie)| Split {
+        to: vec![Arm {
+            upstream: "a".into(),
+            weight: if when.is_some() { weight.or(Some(1)) } else { weight },
+            when,
+        }],
+        sticky: cookie.map(|cookie| Sticky { cookie }),
+    })
+}
+
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         Just(Action::Upstream("a".into())),
+        split_action().prop_map(Action::Split),
         respond().prop_map(Action::Respond),
         (
             Just("/new/${request.path}".to_owned()),

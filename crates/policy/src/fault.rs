@@ -1,7 +1,7 @@
 //! What can be wrong with a declared policy.
 
 use http::header::{HeaderName, InvalidHeaderName};
-use sluice_expression::{JsonTemplateError, TemplateError};
+use sluice_expression::{ConditionError, JsonTemplateError, TemplateError};
 use sluice_http_semantics::path::PathError;
 use sluice_http_semantics::reserved::{self, Forbidden};
 use std::fmt;
@@ -41,6 +41,15 @@ pub enum FaultKind {
     /// A text inside the JSON has.
     #[error("{0}")]
     Json(#[from] JsonTemplateError),
+    /// The condition is none.
+    #[error("{0}")]
+    Condition(#[from] ConditionError),
+    /// No arm of a split would ever get a request.
+    #[error("no arm has a weight above 0")]
+    NoWeight,
+    /// Not a token (RFC 6265 §4.1.1).
+    #[error("{0:?} is no name of a cookie")]
+    CookieName(String),
     /// The path cannot be sent.
     #[error("{0}")]
     Path(#[from] PathError),
@@ -89,6 +98,7 @@ impl Fault {
         match &self.kind {
             FaultKind::Template(error) => error.nearest.as_deref(),
             FaultKind::Json(error) => error.error.nearest.as_deref(),
+            FaultKind::Condition(error) => error.nearest.as_deref(),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!   declared (sluice-document) ──► registry ──► compile, all faults at once ──► Policies of a route
 //!                                                                               │
-//!   request ──► route ──► rewrite ──► query ──► headers ──► upstream ──► headers ──► answer
+//!   request ──► route ──► split ──► rewrite ──► query ──► headers ──► upstream ──► headers ──► answer
 //!                    └──► respond, redirect ─────────────────────────────────────────►
 //! ```
 //!
@@ -23,6 +23,7 @@ pub mod redirect;
 pub mod registry;
 pub mod respond;
 pub mod rewrite;
+pub mod split;
 mod values;
 
 pub use fault::{Fault, FaultKind};
@@ -30,6 +31,7 @@ pub use redirect::Redirect;
 pub use registry::{Policies, scope_of};
 pub use respond::Respond;
 pub use rewrite::Rewrite;
+pub use split::Split;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};

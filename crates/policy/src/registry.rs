@@ -1,7 +1,7 @@
 //! The one list of what may stand in a route and change or answer its requests.
 
 use crate::fault::Fault;
-use crate::{Redirect, Respond, Rewrite, headers, query};
+use crate::{Redirect, Respond, Rewrite, Split, headers, query};
 use sluice_document::declared::{Action, Route};
 use sluice_expression::Scope;
 use sluice_http_semantics::pattern::Pattern;
@@ -9,6 +9,8 @@ use sluice_http_semantics::pattern::Pattern;
 /// When a policy acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// On which upstream the request goes to.
+    Choice,
     /// On the request, before it goes to the upstream.
     Request,
     /// In place of an upstream.
@@ -44,10 +46,12 @@ pub struct Policies {
     pub redirect: Option<Redirect>,
     /// `respond`.
     pub respond: Option<Respond>,
+    /// `split`.
+    pub split: Option<Split>,
 }
 
 /// Every kind, sorted by name and field.
-pub const KINDS: [Kind; 6] = [
+pub const KINDS: [Kind; 7] = [
     Kind {
         name: "headers",
         phase: Phase::Request,
@@ -101,6 +105,16 @@ pub const KINDS: [Kind; 6] = [
         compile: |route, scope, policies, faults| {
             if let Some(rewrite) = &route.rewrite {
                 policies.rewrite = Rewrite::compile(rewrite, scope, faults);
+            }
+        },
+    },
+    Kind {
+        name: "split",
+        phase: Phase::Choice,
+        field: "split",
+        compile: |route, scope, policies, faults| {
+            if let Action::Split(split) = &route.action {
+                policies.split = Split::compile(split, "split", scope, faults);
             }
         },
     },

@@ -40,5 +40,5 @@ pub use gateway::{Answer, Gateway, Lookup, Params};
 pub use label::Label;
 pub use methods::{Allow, Methods};
 pub use published::{Front, Live, Published, Serial};
-pub use route::{Action, Route};
+pub use route::{Action, Destination, Route, Split};
 pub use snapshot::{Snapshot, Stale};

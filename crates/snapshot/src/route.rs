@@ -6,7 +6,7 @@ use crate::methods::Methods;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Segment;
 use sluice_http_semantics::upgrade::Allowed;
-use sluice_policy::{Redirect, Respond, Rewrite, headers, query};
+use sluice_policy::{self as policy, Redirect, Respond, Rewrite, headers, query};
 use sluice_upstream::{Spec, Timeouts};
 use std::sync::Arc;
 
@@ -30,8 +30,6 @@ pub struct Route {
     pub request_headers: Option<Arc<headers::Transform>>,
     /// Changes to the fields of the answer.
     pub response_headers: Option<Arc<headers::Transform>>,
-    /// The route's own where it has them, else its upstream's, else the defaults.
-    pub timeouts: Timeouts,
     /// Bytes that a request's body may have; `None`: any number.
     pub max_body: Option<u64>,
     /// What its requests may switch to.
@@ -52,14 +50,31 @@ pub struct Route {
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Forwards it to a target of this upstream.
-    Forward {
-        /// The same one in all routes of the snapshot that name it.
-        upstream: Arc<Spec>,
-    },
+    Forward(Destination),
+    /// Forwards it to a target of one of several.
+    Split(Arc<Split>),
     /// Answers with a fixed message.
     Respond(Arc<Respond>),
     /// Answers with a redirect.
     Redirect(Arc<Redirect>),
+}
+
+/// Where a route forwards to.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The same one in all routes of the snapshot that name it.
+    pub upstream: Arc<Spec>,
+    /// The route's own where it has them, else the upstream's, else the defaults.
+    pub timeouts: Timeouts,
+}
+
+/// Several destinations.
+#[derive(Debug)]
+pub struct Split {
+    /// Chooses an arm by its index.
+    pub policy: policy::Split,
+    /// In the order of the document.
+    pub arms: Box<[Destination]>,
 }
 
 /// What a route matches.
@@ -98,24 +113,36 @@ pub(crate) struct OwnTimeouts(pub(crate) sluice_document::declared::RouteTimeout
 // === impl Route ===
 
 impl Route {
-    /// The upstream that it forwards to.
+    /// All that it may forward to; of a split, in the order of its arms.
     #[must_use]
-    pub fn upstream(&self) -> Option<&Arc<Spec>> {
+    pub fn destinations(&self) -> &[Destination] {
         match &self.action {
-            Action::Forward { upstream } => Some(upstream),
-            Action::Respond(_) | Action::Redirect(_) => None,
+            Action::Forward(destination) => std::slice::from_ref(destination),
+            Action::Split(split) => &split.arms,
+            Action::Respond(_) | Action::Redirect(_) => &[],
         }
     }
 
-    /// The same with its upstream as it is now.
-    pub(crate) fn with_upstream(&self, upstream: &Arc<Spec>) -> Self {
-        Self {
-            action: Action::Forward {
-                upstream: Arc::clone(upstream),
-            },
-            timeouts: self.own_timeouts.over(upstream.timeouts),
-            ..self.clone()
-        }
+    /// The same with its upstreams as they are now.
+    ///
+    /// # Errors
+    ///
+    /// The name of one that is not there any more.
+    pub(crate) fn with_upstreams<'s>(&self, now: impl Fn(&str) -> Option<&'s Arc<Spec>>) -> Result<Self, Arc<str>> {
+        let renewed = |destination: &Destination| {
+            let name = &destination.upstream.name;
+            let upstream = now(name).ok_or_else(|| Arc::clone(name))?;
+            Ok(self.own_timeouts.towards(upstream))
+        };
+        let action = match &self.action {
+            Action::Forward(destination) => Action::Forward(renewed(destination)?),
+            Action::Split(split) => Action::Split(Arc::new(Split {
+                policy: split.policy.clone(),
+                arms: split.arms.iter().map(renewed).collect::<Result<_, Arc<str>>>()?,
+            })),
+            action @ (Action::Respond(_) | Action::Redirect(_)) => action.clone(),
+        };
+        Ok(Self { action, ..self.clone() })
     }
 }
 
@@ -132,6 +159,13 @@ impl Place {
 // === impl OwnTimeouts ===
 
 impl OwnTimeouts {
+    pub(crate) fn towards(self, upstream: &Arc<Spec>) -> Destination {
+        Destination {
+            upstream: Arc::clone(upstream),
+            timeouts: self.over(upstream.timeouts),
+        }
+    }
+
     pub(crate) fn over(self, rest: Timeouts) -> Timeouts {
         let Self(own) = self;
         Timeouts {

@@ -84,14 +84,20 @@ fn declared_values_become_what_is_served() {
     assert_eq!((&*web.name, web.expose_version, web.expose_node), ("web", true, false));
     let orders = web.route_named("orders").unwrap();
     assert_eq!(
-        (orders.timeouts.connect, orders.timeouts.first_byte),
+        (
+            orders.destinations()[0].timeouts.connect,
+            orders.destinations()[0].timeouts.first_byte
+        ),
         (Duration::from_secs(2), Duration::from_secs(1))
     );
     assert_eq!((orders.max_body, &*orders.http_route), (Some(1 << 20), "/orders/**"));
-    assert!(Arc::ptr_eq(orders.upstream().unwrap(), &snapshot.upstreams()[0]));
+    assert!(Arc::ptr_eq(
+        &orders.destinations()[0].upstream,
+        &snapshot.upstreams()[0]
+    ));
     let user = web.route_named("user").unwrap();
     assert_eq!(
-        (user.max_body, user.timeouts.first_byte),
+        (user.max_body, user.destinations()[0].timeouts.first_byte),
         (None, Duration::from_secs(30))
     );
     let partner = snapshot.gateway("partner", "anything").unwrap();
@@ -126,9 +132,12 @@ fn a_changed_upstream_reaches_every_route_that_forwards_to_it() {
     let next = next.unwrap();
     assert!(Arc::ptr_eq(&first.upstreams()[1], &next.upstreams()[1]));
     let orders = next.gateway_named("web").unwrap().route_named("orders").unwrap();
-    assert!(Arc::ptr_eq(orders.upstream().unwrap(), &next.upstreams()[0]));
+    assert!(Arc::ptr_eq(&orders.destinations()[0].upstream, &next.upstreams()[0]));
     assert_eq!(
-        (orders.timeouts.connect, orders.timeouts.first_byte),
+        (
+            orders.destinations()[0].timeouts.connect,
+            orders.destinations()[0].timeouts.first_byte
+        ),
         (Duration::from_secs(3), Duration::from_secs(1))
     );
     assert_eq!(request("GET shop.example.com/orders/1").answer(&next), "orders rest=1");
@@ -533,4 +542,80 @@ fn a_pattern_as_deep_as_there_are_needs_little_stack() {
         })
         .unwrap();
     assert_eq!(answers.join().unwrap(), ["deep", "rest"]);
+}
+
+const SPLIT: &str = "
+upstreams:
+  a: { targets: ['http://127.0.0.1:1'], timeout: { connect: 2s } }
+  b: { targets: ['http://127.0.0.1:2'] }
+gateways:
+  web:
+    hosts: ['*']
+    routes:
+      - { id: all, path: /**, timeout: { try: 3s }, split: { to: [{ upstream: a }, { upstream: b, weight: 2 }] } }
+";
+
+#[test]
+fn each_arm_of_a_split_has_its_upstream_with_the_routes_time_outs_over_it() {
+    let old = parts(SPLIT);
+    let first = compile(SPLIT);
+    let of = |snapshot: &Snapshot| {
+        let route = snapshot
+            .gateway_named("web")
+            .unwrap()
+            .route_named("all")
+            .unwrap()
+            .clone();
+        let Action::Split(split) = &route.action else {
+            panic!("{route:?}")
+        };
+        split.arms.to_vec()
+    };
+    let arms = of(&first);
+    let told = |arm: &sluice_snapshot::Destination| {
+        (
+            arm.upstream.name.to_string(),
+            arm.timeouts.connect,
+            arm.timeouts.attempt,
+        )
+    };
+    let second = Duration::from_secs;
+    assert_eq!(told(&arms[0]), ("a".to_owned(), second(2), Some(second(3))));
+    assert_eq!(told(&arms[1]), ("b".to_owned(), second(1), Some(second(3))));
+    let new = parts(&SPLIT.replace("connect: 2s", "connect: 4s"));
+    let next = compile_onto(&first, changes(&old, &new)).unwrap();
+    assert_eq!(of(&next)[0].timeouts.connect, second(4));
+    assert!(Arc::ptr_eq(&of(&next)[1].upstream, &arms[1].upstream));
+    assert!(Arc::ptr_eq(&of(&next)[0].upstream, &next.upstreams()[0]));
+}
+
+#[test]
+fn an_upstream_that_a_split_names_is_not_deleted() {
+    let first = compile(SPLIT);
+    let gone = Change::Delete(PartKey::Upstream("b".into()));
+    let told = faults(compile_onto(&first, vec![gone]).unwrap_err());
+    assert_eq!(
+        told,
+        ["gateways/web/routes/all: upstream: there is no upstream \"b\" any more"]
+    );
+    let mut route = document(SPLIT).gateways["web"].routes[0].clone();
+    route.action = declared::Action::Split(declared::Split {
+        to: vec![declared::Arm {
+            upstream: "nowhere".into(),
+            weight: Some(0),
+            when: Some("nope".into()),
+        }],
+        sticky: None,
+    });
+    let key = PartKey::Route {
+        gateway: "web".into(),
+        id: "all".into(),
+    };
+    let told = faults(compile_onto(&first, vec![Change::Put(key, Part::Route(route))]).unwrap_err());
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.iter()
+            .all(|line| line.starts_with("gateways/web/routes/all: split.to")),
+        "{told:?}"
+    );
 }

@@ -57,6 +57,13 @@ pub const SERVER_DURATION: Name = name(
     ],
     "Time from a request's head to the last byte of its answer",
 );
+/// Requests by the arm of a split that took them.
+pub const SPLIT_REQUESTS: Name = name(
+    "sluice_split_requests_total",
+    Counter,
+    &["gateway", "http_route", "upstream"],
+    "Requests that a split sent to an upstream, by condition, cookie or weight",
+);
 /// Attempts by the upstream that they went to.
 pub const CLIENT_DURATION: Name = name(
     "http_client_request_duration_seconds",
@@ -268,6 +275,7 @@ pub const PROCESS: [Name; 7] = [
 pub const ALL: &[&[Name]] = &[
     &[
         SERVER_DURATION,
+        SPLIT_REQUESTS,
         CLIENT_DURATION,
         REJECTED,
         CONNECTIONS,

@@ -33,6 +33,7 @@ impl Collector for Collect {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let out = &mut encoder;
         self.durations(out)?;
+        self.splits(out)?;
         self.connections(out)?;
         self.tunnels(out)?;
         let sum = |count: &dyn Fn(&Cells) -> u64| self.workers.iter().map(|cells| count(cells)).sum::<u64>();
@@ -75,6 +76,20 @@ impl Collect {
             })
         });
         histograms(out, &names::SERVER_DURATION, all)
+    }
+
+    fn splits(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sums: BTreeMap<[Arc<str>; 3], u64> = BTreeMap::new();
+        for route in self.workers.iter().flat_map(|cells| cells.routes()) {
+            for arm in route.arms() {
+                let key = [&route.gateway, &route.http_route, &arm.upstream].map(Arc::clone);
+                *sums.entry(key).or_default() += arm.requests.get();
+            }
+        }
+        let all = sums
+            .iter()
+            .map(|(key, count)| (key.iter().map(|label| &**label).collect(), *count));
+        counters(out, &names::SPLIT_REQUESTS, all)
     }
 
     fn connections(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -2,8 +2,8 @@
 
 use super::Cells;
 use super::tunnels::OfTunnels;
-use sluice_snapshot::Route;
-use sluice_telemetry::cells::{Durations, DurationsSum};
+use sluice_snapshot::{Action, Route};
+use sluice_telemetry::cells::{Count, Durations, DurationsSum};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -24,6 +24,15 @@ pub(crate) struct RouteCells {
     route: Mutex<Weak<Route>>,
     pairs: [OnceLock<Box<Pair>>; PAIRS],
     tunnels: OnceLock<Box<OfTunnels>>,
+    /// Those of the route's split in its newest form.
+    arms: Mutex<Vec<Arc<ArmCells>>>,
+}
+
+/// One worker's requests of one arm of a split.
+#[derive(Debug)]
+pub(super) struct ArmCells {
+    pub(super) upstream: Arc<str>,
+    pub(super) requests: Count,
 }
 
 #[derive(Debug)]
@@ -46,6 +55,8 @@ struct Known {
     epoch: u64,
     serial: u64,
     cells: Arc<RouteCells>,
+    /// By the index of the arm.
+    arms: Box<[Arc<ArmCells>]>,
 }
 
 /// The key of what shares the last histogram.
@@ -91,6 +102,7 @@ impl RouteCells {
             route: Mutex::new(route),
             pairs: std::array::from_fn(|_| OnceLock::new()),
             tunnels: OnceLock::new(),
+            arms: Mutex::default(),
         })
     }
 
@@ -133,6 +145,34 @@ impl RouteCells {
     /// The same, if there was any.
     pub(super) fn had_tunnels(&self) -> Option<&OfTunnels> {
         self.tunnels.get().map(|tunnels| &**tunnels)
+    }
+
+    /// The cells of the arms that the route has now; an arm that it had before goes on counting.
+    fn arms_of(&self, route: &Route) -> Box<[Arc<ArmCells>]> {
+        let Action::Split(split) = &route.action else {
+            return Box::default();
+        };
+        let mut known = self.arms.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: Vec<_> = split
+            .arms
+            .iter()
+            .map(|arm| {
+                let name = &arm.upstream.name;
+                let before = known.iter().find(|cells| cells.upstream == *name);
+                before.cloned().unwrap_or_else(|| {
+                    Arc::new(ArmCells {
+                        upstream: Arc::clone(name),
+                        requests: Count::default(),
+                    })
+                })
+            })
+            .collect();
+        known.clone_from(&now);
+        now.into()
+    }
+
+    pub(super) fn arms(&self) -> Vec<Arc<ArmCells>> {
+        self.arms.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_gone(&self) -> bool {
@@ -181,6 +221,28 @@ impl Routes {
         self.look_up(index, route)
     }
 
+    /// Counts a request that goes to this arm of the route's split.
+    pub(crate) fn chosen(&self, route: &Arc<Route>, arm: usize) {
+        let index = route.label.index();
+        // Of two snapshots in use at once the other may have been looked up last: names tell.
+        let name = route.destinations().get(arm).map(|arm| &arm.upstream.name);
+        let count = || {
+            let known = self.known.borrow();
+            let known = known.get(index)?.as_ref()?;
+            let same = known.serial == route.label.serial();
+            let cells = known
+                .arms
+                .get(arm)
+                .filter(|cells| same && Some(&cells.upstream) == name)?;
+            cells.requests.add(1);
+            Some(())
+        };
+        if count().is_none() {
+            self.look_up(index, route);
+            count();
+        }
+    }
+
     #[cold]
     fn look_up(&self, index: usize, route: &Arc<Route>) -> Arc<RouteCells> {
         let serial = route.label.serial();
@@ -196,6 +258,7 @@ impl Routes {
         known[index] = Some(Known {
             epoch: self.epoch.get(),
             serial,
+            arms: cells.arms_of(route),
             cells: Arc::clone(&cells),
         });
         cells

@@ -1,10 +1,12 @@
 //! To a target and back.
 
 use super::asked::{Asked, Kept};
+use super::destination::Toward;
 use super::upgrade;
 use crate::exchange::Exchange;
 use crate::incoming::{Incoming, Limited};
 use crate::own_answer::Refusal;
+use http::header::SET_COOKIE;
 use http::uri::PathAndQuery;
 use http::{Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -78,19 +80,23 @@ pub(super) fn composed(exchange: &mut Exchange, answer: Answer) -> Response<Body
 pub(super) fn answered(
     exchange: &mut Exchange,
     route: &Route,
+    toward: Toward<'_>,
     sent: Result<Response<Body>, SendError>,
     kept: &Kept,
     offer: Option<&Offer>,
 ) -> Result<Response<Body>, Refusal> {
     let mut response = sent.map_err(refused)?;
     let switched = match offer {
-        Some(offer) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Some(upgrade::switched(exchange, route, &mut response, offer)?)
-        }
+        Some(offer) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Some(upgrade::switched(
+            exchange,
+            &toward.destination.timeouts,
+            &mut response,
+            offer,
+        )?),
         _ => None,
     };
     exchange.forwarded(response.status().as_u16());
-    if let Some(total) = route.timeouts.total
+    if let Some(total) = toward.destination.timeouts.total
         && let Some(at) = exchange.started().checked_add(total)
     {
         exchange.stream.last_byte_by(at);
@@ -102,6 +108,9 @@ pub(super) fn answered(
     }
     if let Some(accepted) = &switched {
         upgrade::write(accepted, response.headers_mut());
+    }
+    if let Some(cookie) = toward.set_cookie {
+        response.headers_mut().append(SET_COOKIE, cookie.clone());
     }
     Ok(response)
 }

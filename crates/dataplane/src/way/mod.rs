@@ -8,6 +8,7 @@
 //! ```
 
 mod asked;
+mod destination;
 mod forward;
 mod target;
 mod upgrade;
@@ -19,6 +20,7 @@ use crate::outgoing::Outgoing;
 use crate::own_answer::Refusal;
 use crate::worker::{Held, Worker};
 use asked::{Asked, Kept};
+use destination::Toward;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, EXPECT, HOST};
 use http::request::Parts;
@@ -30,7 +32,7 @@ use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::request_id::X_REQUEST_ID;
 use sluice_http_semantics::upgrade::Offer;
 use sluice_snapshot::{Action, Answer, Gateway, Lookup, Route};
-use sluice_upstream::{Body, Spec};
+use sluice_upstream::Body;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -129,7 +131,7 @@ async fn serve(
     let worker = Rc::clone(&exchange.worker);
     let Prepared {
         route,
-        upstream,
+        toward,
         request,
         kept,
         offer,
@@ -138,17 +140,18 @@ async fn serve(
         Next::Answer(response) => return Ok(response),
     };
     exchange.attempts.switch = offer.is_some();
+    let to = toward.destination;
     let sent = worker
         .upstreams
-        .send(upstream, &route.timeouts, request, &mut exchange.attempts)
+        .send(&to.upstream, &to.timeouts, request, &mut exchange.attempts)
         .await;
-    forward::answered(exchange, route, sent, &kept, offer.as_deref())
+    forward::answered(exchange, route, toward, sent, &kept, offer.as_deref())
 }
 
 /// A request that is ready for its target.
 struct Prepared<'s> {
     route: &'s Route,
-    upstream: &'s Arc<Spec>,
+    toward: Toward<'s>,
     request: Request<Body>,
     kept: Kept,
     /// What it asks to switch to.
@@ -175,8 +178,8 @@ fn prepare<'s>(
     target::check(&head, exchange.worker.edge())?;
     target::to_origin_form(&mut head, || exchange.worker.trusts(exchange.client.peer.ip()))?;
     let Chosen { route, inbound, what } = choose(exchange, exposed, held, &head)?;
-    let (upstream, target, kept) = match what {
-        What::Forward { upstream, target, kept } => (upstream, target, kept),
+    let (toward, target, kept) = match what {
+        What::Forward { toward, target, kept } => (toward, target, kept),
         What::Answer(answer) => return Ok(Next::Answer(forward::composed(exchange, answer))),
     };
     let body = forward::limited(exchange, route, body)?;
@@ -195,7 +198,7 @@ fn prepare<'s>(
     }
     Ok(Next::Forward(Prepared {
         route,
-        upstream,
+        toward,
         request: Request::from_parts(head, body),
         kept,
         offer,
@@ -211,7 +214,7 @@ struct Chosen<'s> {
 
 enum What<'s> {
     Forward {
-        upstream: &'s Arc<Spec>,
+        toward: Toward<'s>,
         /// None where the target of the request stays as it is.
         target: Option<forward::Target>,
         kept: Kept,
@@ -282,14 +285,19 @@ fn choose<'s>(
         client: inbound.client,
         trusted: inbound.trusted,
     };
-    let what = match &route.action {
-        Action::Forward { upstream } => What::Forward {
-            upstream,
+    let toward = match &route.action {
+        Action::Forward(destination) => Ok(Toward::only(destination)),
+        Action::Split(split) => Ok(Toward::arm(exchange, route, split, &asked)),
+        Action::Respond(respond) => Err(respond.answer(&head.method, &asked)),
+        Action::Redirect(redirect) => Err(redirect.answer(&asked)),
+    };
+    let what = match toward {
+        Ok(toward) => What::Forward {
+            toward,
             target: forward::target(route, &path, &asked)?,
             kept: Kept::for_route(route, &asked),
         },
-        Action::Respond(respond) => What::Answer(respond.answer(&head.method, &asked)),
-        Action::Redirect(redirect) => What::Answer(redirect.answer(&asked)),
+        Err(answer) => What::Answer(answer),
     };
     drop(asked);
     Ok(Chosen { route, inbound, what })

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, Version};
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::upgrade::Offer;
 use sluice_snapshot::Route;
-use sluice_upstream::Body;
+use sluice_upstream::{Body, Timeouts};
 use std::sync::Arc;
 
 const SWITCH: HeaderValue = HeaderValue::from_static("upgrade");
@@ -54,7 +54,7 @@ pub(super) fn offered(
 /// Where it is none of those that were offered.
 pub(super) fn switched(
     exchange: &mut Exchange,
-    route: &Route,
+    timeouts: &Timeouts,
     response: &mut Response<Body>,
     offer: &Offer,
 ) -> Result<Offer, Refusal> {
@@ -69,8 +69,8 @@ pub(super) fn switched(
         service,
         protocol: accepted.to_string().into(),
         websocket: accepted.is_websocket(),
-        idle: route.timeouts.tunnel,
-        half_closed: route.timeouts.idle,
+        idle: timeouts.tunnel,
+        half_closed: timeouts.idle,
         route: exchange.route_cells(),
         id: exchange.id.to_string().into(),
         target: exchange.attempts.target.clone().unwrap_or_else(|| Arc::from("")),

@@ -12,5 +12,6 @@ mod life;
 mod metrics;
 mod node;
 mod own_answers;
+mod split;
 mod tunnels;
 mod upgrade;

@@ -43,27 +43,42 @@ fn refs(names: &[String]) -> Vec<&str> {
 /// Upstreams that routes name are there. The checker stands at the gateway.
 pub(super) fn references<'d>(c: &mut Checker<'d>, document: &'d Document, gateway: &'d Gateway) {
     for (i, route) in gateway.routes.iter().enumerate() {
-        let Action::Upstream(name) = &route.action else {
-            continue;
-        };
-        if document.upstreams.contains_key(name) {
-            continue;
+        let at = [Step::Key("routes"), Step::Index(i)];
+        match &route.action {
+            Action::Upstream(name) => reference(c, document, name, &[&at[..], &[Step::Key("upstream")]].concat()),
+            Action::Split(split) => {
+                for (arm, to) in split.to.iter().enumerate() {
+                    let steps = [
+                        Step::Key("split"),
+                        Step::Key("to"),
+                        Step::Index(arm),
+                        Step::Key("upstream"),
+                    ];
+                    reference(c, document, &to.upstream, &[&at[..], &steps].concat());
+                }
+            }
+            Action::Redirect(_) | Action::Respond(_) => {}
         }
-        let names = document.upstreams.keys().map(String::as_str);
-        let near = if c.many() { None } else { nearest(name, names) };
-        let mut message = format!("there is no upstream `{}`", crate::tree::shorten(name));
-        if let Some(near) = near {
-            message.push_str(&format!("; did you mean `{near}`?"));
-        }
-        let finding = Finding::error("unknown_upstream", message)
-            .found(crate::tree::shorten(name))
-            .expected("the name of an upstream of this document")
-            .nearest(near);
-        let steps = [Step::Key("routes"), Step::Index(i), Step::Key("upstream")];
-        c.within(steps[0], |c| {
-            c.within(steps[1], |c| c.within(steps[2], |c| c.report(finding)))
-        });
     }
+}
+
+/// The upstream `name`, which is named at `steps`, is there.
+fn reference(c: &mut Checker<'_>, document: &Document, name: &str, steps: &[Step<'_>]) {
+    // An empty name stands in for one that could not be read.
+    if name.is_empty() || document.upstreams.contains_key(name) {
+        return;
+    }
+    let names = document.upstreams.keys().map(String::as_str);
+    let near = if c.many() { None } else { nearest(name, names) };
+    let mut message = format!("there is no upstream `{}`", crate::tree::shorten(name));
+    if let Some(near) = near {
+        message.push_str(&format!("; did you mean `{near}`?"));
+    }
+    let finding = Finding::error("unknown_upstream", message)
+        .found(crate::tree::shorten(name))
+        .expected("the name of an upstream of this document")
+        .nearest(near);
+    c.report_at(finding, steps);
 }
 
 /// Ids are told apart. The checker stands at the gateway.

@@ -1,7 +1,7 @@
 //! Routes by themselves.
 
 use super::{Checker, text, urls};
-use crate::declared::{Action, Compare, FieldMatch, HeaderChanges, Payload, Redirect, Respond, Rewrite, Route};
+use crate::declared::{Action, Compare, FieldMatch, HeaderChanges, Payload, Redirect, Respond, Rewrite, Route, Split};
 use crate::decode::Step;
 use crate::diagnostic::Finding;
 use crate::tree::shorten;
@@ -37,6 +37,7 @@ pub(super) fn check<'d>(c: &mut Checker<'d>, route: &'d Route) -> Option<Vec<Pat
     let scope = scope.as_ref();
     match &route.action {
         Action::Upstream(_) => {}
+        Action::Split(action) => c.within(Step::Key("split"), |c| split(c, action, scope)),
         Action::Redirect(action) => c.within(Step::Key("redirect"), |c| redirect(c, action, scope)),
         Action::Respond(action) => c.within(Step::Key("respond"), |c| respond(c, action, scope)),
     }
@@ -115,6 +116,18 @@ fn conditions<'d>(c: &mut Checker<'d>, kind: &'static str, conditions: &'d BTree
                     c.within(Step::Key("regex"), |c| text::regex(c, expression));
                 }
             });
+        }
+    });
+}
+
+fn split<'d>(c: &mut Checker<'d>, split: &'d Split, scope: Option<&Scope>) {
+    c.within(Step::Key("to"), |c| {
+        for (i, arm) in split.to.iter().enumerate() {
+            if let Some(when) = &arm.when {
+                c.within(Step::Index(i), |c| {
+                    c.within(Step::Key("when"), |c| text::condition(c, when, scope));
+                });
+            }
         }
     });
 }
@@ -236,7 +249,7 @@ fn query<'d>(c: &mut Checker<'d>, changes: &'d HeaderChanges, scope: Option<&Sco
 /// Fields that only a request to an upstream has a use for.
 fn without_effect<'d>(c: &mut Checker<'d>, route: &'d Route) {
     let does = match &route.action {
-        Action::Upstream(_) => return,
+        Action::Upstream(_) | Action::Split(_) => return,
         Action::Redirect(_) => "redirects",
         Action::Respond(_) => "answers by itself",
     };

@@ -6,6 +6,7 @@
 mod gateway;
 mod route;
 mod scalars;
+mod split;
 mod upstream;
 
 pub use gateway::{Expose, Gateway};
@@ -14,6 +15,7 @@ pub use route::{
     Respond, Rewrite, Route, RouteTimeout,
 };
 pub use scalars::{Duration, Share, Size};
+pub use split::{Arm, Split, Sticky};
 pub use upstream::{Balance, HostPolicy, Pool, Protocol, Retry, Target, Timeout, Upstream};
 
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! A route: what to match and what to do.
 
-use super::{Retry, Size};
+use super::{Retry, Size, Split};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct Route {
     /// The greater first. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
-    /// One of `upstream`, `redirect`, `respond`.
+    /// One of `upstream`, `split`, `redirect`, `respond`.
     #[serde(flatten)]
     pub action: Action,
     /// How the path changes on its way upstream.
@@ -100,6 +100,8 @@ pub enum Compare {
 pub enum Action {
     /// Forward to the upstream of this name.
     Upstream(String),
+    /// Forward to one of several.
+    Split(Split),
     /// Answer with a redirect.
     Redirect(Redirect),
     /// Answer with a fixed message.

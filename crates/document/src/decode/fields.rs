@@ -103,6 +103,7 @@ pub(crate) const ROUTE: &[Field] = &[
     built("match"),
     built("priority"),
     built("upstream"),
+    built_in("split", 2),
     built("redirect"),
     built("respond"),
     built("rewrite"),
@@ -113,7 +114,6 @@ pub(crate) const ROUTE: &[Field] = &[
     built("max_body"),
     built("encoded_slash"),
     built_in("upgrade", 2),
-    planned("split", "splitting traffic between upstreams"),
     planned("aggregate", "composing an answer of several calls"),
     planned("breaker", "circuit breakers"),
     planned("rate_limits", "rate limits"),
@@ -124,6 +124,9 @@ pub(crate) const ROUTE: &[Field] = &[
     planned("cors", "cross-origin rules"),
     planned("cache", "caching"),
 ];
+pub(crate) const SPLIT: &[Field] = &[built_in("to", 2), built_in("sticky", 2)];
+pub(crate) const ARM: &[Field] = &[built_in("upstream", 2), built_in("weight", 2), built_in("when", 2)];
+pub(crate) const STICKY: &[Field] = &[built_in("cookie", 2)];
 pub(crate) const MATCH: &[Field] = &[built("headers"), built("query"), built("client")];
 pub(crate) const FIELD_MATCH: &[Field] = &[
     built("exact"),
@@ -150,7 +153,7 @@ pub(crate) const CHANGES: &[Field] = &[built("set"), built("add"), built("remove
 
 /// The highest level that any field or value needs.
 pub(crate) const fn highest_level() -> u32 {
-    const ALL: [&[Field]; 18] = [
+    const ALL: [&[Field]; 21] = [
         ROOT,
         CLUSTER,
         STALE,
@@ -161,6 +164,9 @@ pub(crate) const fn highest_level() -> u32 {
         RETRY,
         GATEWAY,
         ROUTE,
+        SPLIT,
+        ARM,
+        STICKY,
         MATCH,
         FIELD_MATCH,
         REDIRECT,

@@ -10,6 +10,7 @@ mod ids;
 mod message;
 mod names;
 mod route;
+mod split;
 mod units;
 mod upstream;
 

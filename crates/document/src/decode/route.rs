@@ -1,6 +1,6 @@
 //! `gateways.NAME.routes[…]`.
 
-use super::{Decoder, Fields, check_id, fields, message, upstream};
+use super::{Decoder, Fields, check_id, fields, message, split, upstream};
 use crate::declared::{Action, Compare, EncodedSlash, FieldMatch, Match, MaxBody, Respond, Rewrite, Route};
 use crate::diagnostic::Finding;
 use crate::tree::{Kind, Node};
@@ -215,13 +215,13 @@ fn field_match<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<FieldMatch> {
 }
 
 fn action<'t>(d: &mut Decoder<'t>, f: &Fields<'t>) -> Option<Action> {
-    const ACTIONS: [&str; 3] = ["upstream", "redirect", "respond"];
+    const ACTIONS: [&str; 4] = ["upstream", "split", "redirect", "respond"];
     let given: Vec<_> = ACTIONS.into_iter().filter_map(|name| f.get(name)).collect();
     match given.as_slice() {
-        [] if f.planned.iter().any(|name| matches!(*name, "split" | "aggregate")) => {}
+        [] if f.planned.contains(&"aggregate") => {}
         [] => d.missing(
             f,
-            "a route needs something to do: one of upstream, redirect, respond",
+            "a route needs something to do: one of upstream, split, redirect, respond",
             "upstream",
         ),
         [_] => {}
@@ -238,9 +238,10 @@ fn action<'t>(d: &mut Decoder<'t>, f: &Fields<'t>) -> Option<Action> {
     let upstream = d
         .optional(f, "upstream", |d, node| d.spelt(node, "the name of an upstream"))
         .map(Action::Upstream);
+    let split = d.optional(f, "split", split::split).map(Action::Split);
     let redirect = d.optional(f, "redirect", message::redirect).map(Action::Redirect);
     let respond = d.optional(f, "respond", message::respond).map(Action::Respond);
-    upstream.or(redirect).or(respond)
+    upstream.or(split).or(redirect).or(respond)
 }
 
 fn rewrite<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Rewrite> {

@@ -326,8 +326,10 @@ impl Compiler<'_> {
         for slot in Arc::make_mut(&mut self.body.gateways).iter_mut().flatten() {
             self.budget.time_is_left()?;
             let touched = slot.routes.values().filter(|route| {
-                let known = route.upstream().filter(|known| changed.contains(&known.name));
-                known.is_some_and(|known| specs.get(&known.name).is_none_or(|spec| !Arc::ptr_eq(spec, known)))
+                let mut known = route.destinations().iter().map(|known| &known.upstream);
+                known.any(|known| {
+                    changed.contains(&known.name) && specs.get(&known.name).is_none_or(|spec| !Arc::ptr_eq(spec, known))
+                })
             });
             let touched: Vec<Arc<Route>> = touched.cloned().collect();
             if touched.is_empty() {
@@ -335,22 +337,20 @@ impl Compiler<'_> {
             }
             let gateway = Arc::make_mut(slot);
             for route in touched {
-                let Some(name) = route.upstream().map(|known| &known.name) else {
-                    continue;
-                };
-                let Some(spec) = specs.get(name) else {
-                    self.faults.push(Fault {
+                match route.with_upstreams(|name| specs.get(name).copied()) {
+                    Ok(route) => {
+                        let route = Arc::new(route);
+                        gateway.router.replace(&route);
+                        gateway.routes.insert(Arc::clone(&route.id), route);
+                    }
+                    Err(name) => self.faults.push(Fault {
                         part: PartKey::Route {
                             gateway: gateway.name.to_string(),
                             id: route.id.to_string(),
                         },
                         why: format!("upstream: there is no upstream {name:?} any more"),
-                    });
-                    continue;
-                };
-                let route = Arc::new(route.with_upstream(spec));
-                gateway.router.replace(&route);
-                gateway.routes.insert(Arc::clone(&route.id), route);
+                    }),
+                }
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::hosts::cover;
 use crate::label::Label;
 use crate::matcher::{Matcher, Over, sure_prefix};
 use crate::methods::Methods;
-use crate::route::{Action, OwnTimeouts, Place, Route, Selector};
+use crate::route::{Action, Destination, OwnTimeouts, Place, Route, Selector, Split};
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use sluice_document::declared;
@@ -16,7 +16,7 @@ use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Pattern;
 use sluice_http_semantics::upgrade::{Allowed, Protocol};
 use sluice_policy::{Policies, scope_of};
-use sluice_upstream::{Spec, Timeouts};
+use sluice_upstream::Spec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,34 +54,50 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
     faults.extend(outside(&selector, around.hosts));
     faults.extend(retry(declared.retry.as_ref()).err());
     let own_timeouts = OwnTimeouts(declared.timeout.unwrap_or_default());
-    let mut timeouts = own_timeouts.over(Timeouts::default());
-    let policies = policies(declared, &mut faults);
+    let mut policies = policies(declared, &mut faults);
     let upgrade = upgrade(declared.upgrade.as_deref(), &mut faults);
-    let action = match (&declared.action, policies.respond, policies.redirect) {
-        (declared::Action::Upstream(name), ..) => {
-            let upstream = (around.upstream)(name);
-            match &upstream {
-                Some(upstream) => timeouts = own_timeouts.over(upstream.timeouts),
-                None => faults.push(format!("upstream: there is no upstream {name:?}")),
-            }
-            upstream.map(|upstream| Action::Forward { upstream })
+    let mut towards = |field: &dyn std::fmt::Display, name: &str| {
+        let upstream = (around.upstream)(name);
+        if upstream.is_none() {
+            faults.push(format!("{field}: there is no upstream {name:?}"));
         }
-        (_, Some(respond), _) => Some(Action::Respond(Arc::new(respond))),
-        (_, _, Some(redirect)) => Some(Action::Redirect(Arc::new(redirect))),
-        // Its faults are told already.
-        (_, None, None) => None,
+        upstream.map(|upstream| own_timeouts.towards(&upstream))
+    };
+    // Faults of policies are told already.
+    let action = match &declared.action {
+        declared::Action::Upstream(name) => towards(&"upstream", name).map(Action::Forward),
+        declared::Action::Split(split) => {
+            let arms = split.to.iter().enumerate();
+            let arms: Vec<Option<Destination>> = arms
+                .map(|(i, arm)| towards(&format_args!("split.to[{i}].upstream"), &arm.upstream))
+                .collect();
+            let arms = arms.into_iter().collect::<Option<_>>();
+            policies
+                .split
+                .take()
+                .zip(arms)
+                .map(|(policy, arms)| Action::Split(Arc::new(Split { policy, arms })))
+        }
+        declared::Action::Respond(_) => policies
+            .respond
+            .take()
+            .map(|respond| Action::Respond(Arc::new(respond))),
+        declared::Action::Redirect(_) => policies
+            .redirect
+            .take()
+            .map(|redirect| Action::Redirect(Arc::new(redirect))),
     };
     match (action, faults.is_empty()) {
         (Some(action), true) => Ok(Route {
             gateway: Arc::clone(around.gateway),
             id: declared.id.as_str().into(),
             http_route: declared.paths.join(" ").into(),
+            weight: weight(&selector, declared, &action),
             action,
             rewrite: policies.rewrite.map(Arc::new),
             request_query: policies.request_query.map(Arc::new),
             request_headers: policies.request_headers.map(Arc::new),
             response_headers: policies.response_headers.map(Arc::new),
-            timeouts,
             max_body: match declared.max_body {
                 None => Some(MAX_BODY),
                 Some(declared::MaxBody::None) => None,
@@ -90,7 +106,6 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
             upgrade,
             label: around.label,
             refuses_encoded_slash: declared.encoded_slash == Some(declared::EncodedSlash::Refuse),
-            weight: weight(&selector, declared),
             selector: Arc::new(selector),
             own_timeouts,
         }),
@@ -265,13 +280,17 @@ fn test(declared: &declared::FieldMatch) -> Result<Test, String> {
 }
 
 /// Bytes, about: nodes and entries of the router with it.
-fn weight(selector: &Selector, declared: &declared::Route) -> usize {
+fn weight(selector: &Selector, declared: &declared::Route, action: &Action) -> usize {
     const ENTRY: usize = 400;
     let entries = selector.places.len() * selector.hosts.len().max(1);
     let texts = declared.paths.iter().chain(&declared.hosts).map(String::len);
     let changes = changes(&declared.request) + changes(&declared.response);
+    let split = match action {
+        Action::Split(split) => split.policy.memory() + size_of_val(&*split.arms),
+        _ => 0,
+    };
     let action = match &declared.action {
-        declared::Action::Upstream(_) => 0,
+        declared::Action::Upstream(_) | declared::Action::Split(_) => 0,
         declared::Action::Redirect(redirect) => redirect.to.len(),
         declared::Action::Respond(respond) => {
             let payload = respond.payload.as_ref().map_or(0, |payload| match payload {
@@ -282,7 +301,7 @@ fn weight(selector: &Selector, declared: &declared::Route) -> usize {
         }
     };
     let fixed = size_of::<Route>() + size_of::<Selector>() + ENTRY * entries;
-    fixed + 4 * (texts.sum::<usize>() + changes + action) + selector.conditions.memory()
+    fixed + 4 * (texts.sum::<usize>() + changes + action) + selector.conditions.memory() + split
 }
 
 fn changes(declared: &declared::MessageChanges) -> usize {
