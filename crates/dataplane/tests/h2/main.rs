@@ -18,3 +18,4 @@ mod decent;
 mod frames;
 mod limits;
 mod requests;
+mod streams;

@@ -153,6 +153,15 @@ impl Client {
         }
     }
 
+    /// The next chunk of a body; an empty one ends it, without trailers.
+    pub async fn chunk(&mut self) -> Result<Vec<u8>, Cut> {
+        let line = self.line().await?;
+        let length = usize::from_str_radix(line.trim(), 16).unwrap();
+        let mut chunk = self.take(length + 2).await?;
+        chunk.truncate(length);
+        Ok(chunk)
+    }
+
     async fn line(&mut self) -> Result<String, Cut> {
         loop {
             if let Some(end) = find(&self.buffer, b"\r\n") {

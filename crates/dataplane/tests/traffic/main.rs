@@ -13,5 +13,6 @@ mod metrics;
 mod node;
 mod own_answers;
 mod split;
+mod streams;
 mod tunnels;
 mod upgrade;
