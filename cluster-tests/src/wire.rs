@@ -139,6 +139,20 @@ impl Wire {
         }
     }
 
+    /// Sends back what comes, until the other side ends, however long it is silent.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn echo(&mut self) -> io::Result<()> {
+        loop {
+            let bytes = std::mem::take(&mut self.unread);
+            self.send(bytes).await?;
+            if self.stream.read_buf(&mut self.unread).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Ends the writing side; the reading side stays.
     ///
     /// # Errors
