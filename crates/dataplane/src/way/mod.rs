@@ -188,7 +188,7 @@ fn prepare<'s>(
         head.uri = target.uri;
     }
     let offer = remove_request_hop_by_hop(&mut head.headers);
-    let offer = upgrade::offered(route, head.version, offer, &mut head.headers)?;
+    let offer = upgrade::offered(route, &toward.destination.upstream, offer, &mut head)?;
     head.headers.remove(EXPECT);
     plain_content_length(&mut head.headers);
     let client = &exchange.client.forwarded;

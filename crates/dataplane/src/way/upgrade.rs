@@ -7,40 +7,50 @@ use crate::exchange::Exchange;
 use crate::own_answer::Refusal;
 use crate::tunnel::Opening;
 use http::header::{CONNECTION, TE, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, Version};
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::upgrade::Offer;
 use sluice_snapshot::Route;
-use sluice_upstream::{Body, Timeouts};
+use sluice_upstream::{Body, Protocol, Spec, Timeouts};
 use std::sync::Arc;
 
 const SWITCH: HeaderValue = HeaderValue::from_static("upgrade");
 
-/// What goes on to the service of what a request offers; its fields are put back onto `headers`. None
+/// What goes on to the service of what a request offers; its fields are put back onto `head`. None
 /// where there is nothing: then it is a request as any other.
 ///
 /// An offer is an invitation that may be ignored, and so is what a route does not name. A handshake
 /// of WebSocket is refused instead: no answer to it but a 101 is of use to its sender.
 pub(super) fn offered(
     route: &Route,
-    version: Version,
+    upstream: &Spec,
     offer: Option<Offer>,
-    headers: &mut HeaderMap,
+    head: &mut Parts,
 ) -> Result<Option<Box<Offer>>, Refusal> {
     // A client of HTTP/1.0 cannot know what it says (RFC 9110 §7.8), and HTTP/2 has no such field.
-    let Some(offer) = offer.filter(|_| version == Version::HTTP_11) else {
+    let Some(offer) = offer.filter(|_| head.version == Version::HTTP_11) else {
         return Ok(None);
     };
     let websocket = offer.has_websocket();
-    let Some(offer) = offer.within(&route.upgrade) else {
+    let (left, why) = match upstream.protocol {
+        Protocol::Http1 => (
+            offer.within(&route.upgrade),
+            "the route does not let its requests switch to WebSocket",
+        ),
+        // It has no such field (RFC 9113 §8.6).
+        Protocol::Http2 => (
+            None,
+            "the service is spoken to in HTTP/2, which cannot switch to WebSocket",
+        ),
+    };
+    let Some(offer) = left else {
         return match websocket {
-            true => Err(Refusal::new(
-                Code::UpgradeNotAllowed,
-                "the route does not let its requests switch to WebSocket",
-            )),
+            true => Err(Refusal::new(Code::UpgradeNotAllowed, why)),
             false => Ok(None),
         };
     };
+    let headers = &mut head.headers;
     headers.insert(CONNECTION, SWITCH);
     headers.insert(UPGRADE, offer.to_value());
     headers.remove(TE);

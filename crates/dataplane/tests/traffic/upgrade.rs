@@ -170,6 +170,18 @@ fn a_route_without_upgrades_refuses_websockets_and_ignores_the_rest() {
 }
 
 #[test]
+fn a_service_of_http_2_is_asked_for_no_switch() {
+    run(async {
+        let document = forwarding("http://127.0.0.1:1", "").replace("a: {", "a: { protocol: h2c,");
+        let node = Node::new(&document);
+        let mut client = node.client().await;
+        let refused = client.ask(&handshake("/")).await;
+        assert_eq!((refused.status, refused.code().as_str()), (501, "upgrade_not_allowed"));
+        assert_eq!(client.get("/").await.status, 502);
+    });
+}
+
+#[test]
 fn a_route_names_what_its_requests_may_switch_to() {
     run(async {
         let backend = Backend::answering(|got| ok(&format!("{:?}", got.field("upgrade")))).await;
