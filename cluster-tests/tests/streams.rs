@@ -40,7 +40,7 @@ async fn service(world: &World, beats: watch::Receiver<u64>) -> Backend {
 /// An event as one chunk.
 fn event(beat: u64) -> String {
     let text = format!("data: {beat:06}\n\n");
-    format!("{:x}\r\n{text}\r\n", text.len())
+    format!("{:X}\r\n{text}\r\n", text.len())
 }
 
 async fn socket(at: SocketAddr) -> io::Result<Wire> {
@@ -103,8 +103,8 @@ fn resident(node: &Node) -> u64 {
 }
 
 async fn tunnels(cluster: &Cluster) -> f64 {
-    let metric = cluster.admin(1).metric("sluice_connections", &["state=\"tunnel\""]);
-    metric.await
+    let admin = cluster.admin(1);
+    admin.metric("sluice_connections", &["state=\"tunnel\""]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
