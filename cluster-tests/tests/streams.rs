@@ -141,7 +141,7 @@ async fn open_sockets_and_event_streams_outlive_every_change() {
             memory.push(resident(cluster.node(1)));
         }
     }
-    println!("{count} sockets, {count} event streams, {changes} changes; resident KiB at each tenth: {memory:?}");
+    eprintln!("{count} sockets, {count} event streams, {changes} changes; resident KiB at each tenth: {memory:?}");
     assert_eq!(tunnels(&cluster).await, count as f64);
     assert_eq!(service.journal().ended(), 0);
     // The history grows until its bound, in the first thousand changes.
@@ -175,7 +175,7 @@ async fn an_idle_socket_costs_little_memory() {
     let after = resident(cluster.node(1));
     assert_eq!(tunnels(&cluster).await, (count + warm.len()) as f64);
     let each = (after.saturating_sub(before)) * 1024 / count as u64;
-    println!("{count} idle sockets: {each} bytes each, from {before} to {after} KiB resident");
+    eprintln!("{count} idle sockets: {each} bytes each, from {before} to {after} KiB resident");
     assert!(each < 16 * 1024, "{each} bytes each");
     drop((sockets, warm));
 }
