@@ -2,14 +2,30 @@
 //!
 //! A subscriber is a value: the demo's three nodes share a process and each has its own, set on
 //! the threads of its runtimes by [`Log::on_thread`]; `main` alone calls [`Log::install`].
+//!
+//! Lines go to the standard error, and nobody waits for who reads there: a reader that is behind
+//! costs lines, which are counted, never a worker's time. Beside the subscriber's there are lines
+//! that are made at the rate of the traffic: they pass through [`Lines`].
+
+mod json;
+mod lines;
+mod outlet;
+
+pub use json::Object;
+pub use lines::Lines;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
+use lines::Writer as LinesWriter;
+use outlet::Outlet;
 use thiserror::Error;
 use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -63,9 +79,22 @@ pub enum LogError {
     Installed,
 }
 
-/// A subscriber that writes to the standard error.
-#[derive(Clone, Debug)]
-pub struct Log(Dispatch);
+/// A node's log: a subscriber, and lines beside it. Clones are the same one.
+#[derive(Clone)]
+pub struct Log {
+    dispatch: Dispatch,
+    outlet: Outlet,
+    writer: Arc<LinesWriter>,
+}
+
+/// Lines that nobody read in time, and so were not written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Those of the subscriber.
+    pub events: u64,
+    /// Those of all [`Lines`].
+    pub lines: u64,
+}
 
 impl Log {
     /// Makes a subscriber; it hears nothing until it is installed or set on a thread.
@@ -73,20 +102,27 @@ impl Log {
     /// # Errors
     /// [`LogError::Filter`] where the filter cannot be read.
     pub fn new(settings: &Settings) -> Result<Self, LogError> {
-        Self::to(settings, io::stderr)
+        Self::through(settings, Outlet::stderr())
     }
 
-    fn to<W>(settings: &Settings, writer: W) -> Result<Self, LogError>
-    where
-        W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
-    {
+    /// The same, written to something else: for whoever wants to read it.
+    ///
+    /// # Errors
+    /// [`LogError::Filter`] where the filter cannot be read.
+    pub fn to(settings: &Settings, writer: impl io::Write + Send + 'static) -> Result<Self, LogError> {
+        Self::through(settings, Outlet::other(writer))
+    }
+
+    fn through(settings: &Settings, outlet: Outlet) -> Result<Self, LogError> {
         let filter = EnvFilter::try_new(&settings.filter).map_err(|why| LogError::Filter {
             filter: settings.filter.clone(),
             why: why.to_string(),
         })?;
         let node = settings.node.clone();
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-        Ok(Self(match settings.form {
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(outlet.clone());
+        let dispatch = match settings.form {
             Form::Text => Dispatch::new(
                 builder
                     .event_format(TextLine {
@@ -108,7 +144,35 @@ impl Log {
                     })
                     .finish(),
             ),
-        }))
+        };
+        Ok(Self {
+            dispatch,
+            outlet,
+            writer: LinesWriter::new(),
+        })
+    }
+
+    /// A room for lines that are made at the rate of the traffic, by one thread. They are written as they are, whatever
+    /// the form and the filter.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn lines(&self) -> io::Result<Lines> {
+        self.writer.room(&self.outlet)
+    }
+
+    /// What was not written because nobody read.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        Dropped {
+            events: self.outlet.dropped(),
+            lines: self.writer.dropped(),
+        }
+    }
+
+    /// Waits until all lines are written, at most for `time`: for the end of the process.
+    pub fn flush(&self, time: Duration) {
+        self.writer.flush(time);
     }
 
     /// Makes this the subscriber of every thread that has none of its own. For `main`.
@@ -116,21 +180,35 @@ impl Log {
     /// # Errors
     /// [`LogError::Installed`] where that was done before.
     pub fn install(&self) -> Result<(), LogError> {
-        tracing::dispatcher::set_global_default(self.0.clone()).map_err(|_| LogError::Installed)
+        tracing::dispatcher::set_global_default(self.dispatch.clone()).map_err(|_| LogError::Installed)
     }
 
     /// Makes this the subscriber of the calling thread until the thread ends: for
     /// `on_thread_start` of a node's runtimes.
     pub fn on_thread(&self) {
         // The guard would take the subscriber off again at the end of this call.
-        std::mem::forget(tracing::dispatcher::set_default(&self.0));
+        std::mem::forget(tracing::dispatcher::set_default(&self.dispatch));
     }
 
     /// The subscriber itself, for `with_default` and for layers above it.
     #[must_use]
     pub fn dispatch(&self) -> &Dispatch {
-        &self.0
+        &self.dispatch
     }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("dropped", &self.dropped())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes the present time as the subscriber's lines have it (RFC 3339, UTC, microseconds).
+pub fn push_time(out: &mut String) {
+    // A String takes every write.
+    let _ = SystemTime.format_time(&mut Writer::new(out));
 }
 
 struct TextLine {
@@ -205,7 +283,7 @@ mod tests {
             filter: "info".to_owned(),
             node: Some("n1".to_owned()),
         };
-        let log = Log::to(&settings, move || writer.clone()).unwrap();
+        let log = Log::to(&settings, writer).unwrap();
         tracing::dispatcher::with_default(log.dispatch(), || {
             tracing::info!(version = 7, "live");
             tracing::debug!("unheard");
