@@ -122,6 +122,10 @@ pub fn parse_part(key: &PartKey, text: &str, format: Format) -> Result<Vec<(Part
         PartKey::Cluster => {
             parts.extend(decode::cluster(&mut decoder, &root).map(|cluster| (key.clone(), Part::Cluster(cluster))));
         }
+        PartKey::Telemetry => {
+            let telemetry = decode::telemetry(&mut decoder, &root);
+            parts.extend(telemetry.map(|telemetry| (key.clone(), Part::Telemetry(telemetry))));
+        }
     }
     let mut findings = decoder.finish();
     // Where a field could not be read, what stands in for it is not worth a check.

@@ -1,7 +1,7 @@
 //! A document by part: what is stored, sent and compared is one upstream, one gateway without its routes, one route,
-//! or the cluster's rules, each as canonical JSON (fields in declared order, names sorted, nothing that is left out).
+//! the cluster's rules, or what is told of the traffic, each as canonical JSON (fields in declared order, names sorted, nothing that is left out).
 
-use crate::declared::{Cluster, Document, Gateway, Route, Upstream};
+use crate::declared::{Cluster, Document, Gateway, Route, Telemetry, Upstream};
 use crate::decode::{self, Decoder, Step};
 use crate::diagnostic::Finding;
 use crate::format::Format;
@@ -27,6 +27,8 @@ pub enum PartKey {
     },
     /// `cluster`.
     Cluster,
+    /// `telemetry`.
+    Telemetry,
 }
 
 /// A part's content.
@@ -42,11 +44,13 @@ pub enum Part {
     Route(Route),
     /// The cluster's rules.
     Cluster(Cluster),
+    /// What is told of the traffic.
+    Telemetry(Telemetry),
 }
 
 /// A text that is no name of a part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no part; parts are upstreams/NAME, gateways/NAME, gateways/NAME/routes/ID and cluster")]
+#[error("`{0}` names no part; parts are upstreams/NAME, gateways/NAME, gateways/NAME/routes/ID, cluster and telemetry")]
 pub struct UnknownPart(pub String);
 
 /// A stored part that cannot be read: the state is damaged, or was written by a newer version.
@@ -87,6 +91,9 @@ pub fn split(document: &Document) -> BTreeMap<PartKey, String> {
     if let Some(cluster) = &document.cluster {
         parts.insert(PartKey::Cluster, canonical(cluster));
     }
+    if let Some(telemetry) = &document.telemetry {
+        parts.insert(PartKey::Telemetry, canonical(telemetry));
+    }
     parts
 }
 
@@ -107,6 +114,7 @@ pub fn join<'a>(parts: impl Iterator<Item = (&'a PartKey, &'a str)>) -> Result<D
             }
             (key @ PartKey::Route { gateway, .. }, Part::Route(route)) => routes.push((key, gateway, route)),
             (_, Part::Cluster(cluster)) => document.cluster = Some(cluster),
+            (_, Part::Telemetry(telemetry)) => document.telemetry = Some(telemetry),
             (key, _) => {
                 return Err(CorruptPart {
                     key: key.clone(),
@@ -166,6 +174,7 @@ fn decode(key: &PartKey, text: &str) -> Result<(Part, u32), CorruptPart> {
         PartKey::Gateway(_) => decode::gateway(&mut decoder, &root).map(|(gateway, _)| Part::Gateway(gateway)),
         PartKey::Route { .. } => decode::route(&mut decoder, &root).map(Part::Route),
         PartKey::Cluster => decode::cluster(&mut decoder, &root).map(Part::Cluster),
+        PartKey::Telemetry => decode::telemetry(&mut decoder, &root).map(Part::Telemetry),
     };
     let level = decoder.level();
     let findings = decoder.finish();
@@ -192,6 +201,7 @@ pub fn encode_part(part: &Part) -> String {
         Part::Gateway(gateway) => canonical(gateway),
         Part::Route(route) => canonical(route),
         Part::Cluster(cluster) => canonical(cluster),
+        Part::Telemetry(telemetry) => canonical(telemetry),
     }
 }
 
@@ -214,6 +224,7 @@ pub(crate) fn steps(key: &PartKey) -> Vec<Step<'_>> {
             ]
         }
         PartKey::Cluster => vec![Step::Key("cluster")],
+        PartKey::Telemetry => vec![Step::Key("telemetry")],
     }
 }
 
@@ -236,6 +247,7 @@ impl fmt::Display for PartKey {
             Self::Gateway(name) => write!(f, "gateways/{name}"),
             Self::Route { gateway, id } => write!(f, "gateways/{gateway}/routes/{id}"),
             Self::Cluster => f.write_str("cluster"),
+            Self::Telemetry => f.write_str("telemetry"),
         }
     }
 }
@@ -256,6 +268,7 @@ impl FromStr for PartKey {
                 id: (*id).to_owned(),
             }),
             ["cluster"] => Ok(Self::Cluster),
+            ["telemetry"] => Ok(Self::Telemetry),
             _ => Err(UnknownPart(text.to_owned())),
         }
     }

@@ -97,7 +97,7 @@ gateways:
       - path: /x
       - { path: /y, split: { to: [] } }
       - a route
-telemetry: {}
+telemetry: { access_log: { on: everything }, traces: {} }
 consumer: {}
 "#
     ));

@@ -67,7 +67,8 @@ fn every_field_that_is_built_stands_in_an_example() {
                   connect try first_byte idle total pool max_idle max_age protocol retry attempts hosts routes listen \
                   expose trusted_proxies path paths id methods match headers query client exact prefix regex present \
                   not priority upstream redirect to status respond text json html rewrite strip_prefix request response \
-                  set add remove max_body encoded_slash upgrade tunnel split sticky cookie weight when";
+                  set add remove max_body encoded_slash upgrade tunnel split sticky cookie weight when \
+                  telemetry access_log on";
     let missing: Vec<_> = fields
         .split_whitespace()
         .filter(|name| !all.contains(&format!("{name}:")))

@@ -355,14 +355,18 @@ fn document() -> impl Strategy<Value = Document> {
     let never = prop_oneof![Just(UnreadyAfter::Never), duration().prop_map(UnreadyAfter::After)];
     let stale = (maybe(duration()), maybe(never)).prop_map(|(warn, unready_after)| Stale { warn, unready_after });
     let cluster = maybe(stale).prop_map(|stale| Cluster { stale });
+    let logged = prop_oneof![Just(Logged::Off), Just(Logged::Errors), Just(Logged::All)];
+    let access_log = maybe(logged).prop_map(|on| AccessLog { on });
+    let telemetry = maybe(access_log).prop_map(|access_log| Telemetry { access_log });
     (
         upstream(),
         maybe(upstream()),
         maybe(gateway("web")),
         maybe(gateway("api.v1_x-2")),
         maybe(cluster),
+        maybe(telemetry),
     )
-        .prop_map(|(a, b, web, api, cluster)| Document {
+        .prop_map(|(a, b, web, api, cluster, telemetry)| Document {
             upstreams: [Some(("a".to_owned(), a)), b.map(|b| ("B.c-d_1".to_owned(), b))]
                 .into_iter()
                 .flatten()
@@ -375,6 +379,7 @@ fn document() -> impl Strategy<Value = Document> {
             .flatten()
             .collect(),
             cluster,
+            telemetry,
         })
 }
 

@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod budget;
 mod compile;
 mod conditions;
@@ -33,6 +34,7 @@ mod route;
 mod router;
 mod snapshot;
 
+pub use access_log::AccessLog;
 pub use budget::CompileBudget;
 pub use compile::{Change, NodeContext, compile_changes};
 pub use error::{CompileError, Fault, OverBudget};

@@ -1,5 +1,6 @@
 //! A version of the configuration, compiled.
 
+use crate::access_log::AccessLog;
 use crate::gateway::Gateway;
 use crate::hosts::Hosts;
 use crate::label::Labels;
@@ -32,6 +33,7 @@ pub(crate) struct Body {
     /// In the order of their names.
     pub(crate) upstreams: Arc<Vec<Arc<Spec>>>,
     pub(crate) stale: Stale,
+    pub(crate) access_log: AccessLog,
     /// Bytes of routes, gateways and upstreams, about.
     pub(crate) weight: usize,
     pub(crate) labels: Labels,
@@ -105,6 +107,12 @@ impl Snapshot {
     #[must_use]
     pub fn stale(&self) -> Stale {
         self.body.stale
+    }
+
+    /// Which exchanges have a line in the access log.
+    #[must_use]
+    pub fn access_log(&self) -> AccessLog {
+        self.body.access_log
     }
 }
 

@@ -7,7 +7,7 @@ mod support;
 use sluice_document::declared::{self, Document};
 use sluice_document::{Part, PartKey, split};
 use sluice_snapshot::{
-    Action, Change, CompileBudget, CompileError, NodeContext, OverBudget, Snapshot, compile_changes,
+    AccessLog, Action, Change, CompileBudget, CompileError, NodeContext, OverBudget, Snapshot, compile_changes,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -618,4 +618,21 @@ fn an_upstream_that_a_split_names_is_not_deleted() {
             .all(|line| line.starts_with("gateways/web/routes/all: split.to")),
         "{told:?}"
     );
+}
+
+#[test]
+fn the_access_log_is_what_the_document_says_and_errors_where_it_says_nothing() {
+    let first = compile(SHOP);
+    assert_eq!(first.access_log(), AccessLog::Errors);
+    for (word, log) in [
+        ("off", AccessLog::Off),
+        ("errors", AccessLog::Errors),
+        ("all", AccessLog::All),
+    ] {
+        let with = format!("{SHOP}telemetry: {{ access_log: {{ on: {word} }} }}\n");
+        let next = compile_onto(&first, changes(&parts(SHOP), &parts(&with))).unwrap();
+        assert_eq!(next.access_log(), log);
+        let gone = compile_onto(&next, vec![Change::Delete(PartKey::Telemetry)]).unwrap();
+        assert_eq!(gone.access_log(), AccessLog::Errors);
+    }
 }

@@ -239,7 +239,7 @@ fn key(path: Result<Path<String>, PathRejection>) -> Result<PartKey, Refused> {
     let Path(path) = path.map_err(|error| bad(error.body_text()))?;
     path.parse().map_err(|_| {
         let detail = format!(
-            "there is no /v1/config/{path}: expected upstreams/NAME, gateways/NAME, gateways/NAME/routes/ID or cluster"
+            "there is no /v1/config/{path}: expected upstreams/NAME, gateways/NAME, gateways/NAME/routes/ID, cluster or telemetry"
         );
         Problem::new(Code::NotFound, detail).into()
     })

@@ -7,6 +7,7 @@ mod gateway;
 mod route;
 mod scalars;
 mod split;
+mod telemetry;
 mod upstream;
 
 pub use gateway::{Expose, Gateway};
@@ -16,6 +17,7 @@ pub use route::{
 };
 pub use scalars::{Duration, Share, Size};
 pub use split::{Arm, Split, Sticky};
+pub use telemetry::{AccessLog, Logged, Telemetry};
 pub use upstream::{Balance, HostPolicy, Pool, Protocol, Retry, Target, Timeout, Upstream};
 
 use serde::Serialize;
@@ -33,6 +35,9 @@ pub struct Document {
     /// `cluster`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
+    /// `telemetry`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Telemetry>,
 }
 
 /// `cluster`: what the nodes do as a cluster.

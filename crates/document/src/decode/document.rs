@@ -1,6 +1,6 @@
 //! The root of a document.
 
-use super::{Decoder, Step, check_name, fields, gateway, upstream};
+use super::{Decoder, Step, check_name, fields, gateway, telemetry, upstream};
 use crate::declared::{Cluster, Document, Stale, UnreadyAfter};
 use crate::diagnostic::Finding;
 use crate::source::Place;
@@ -51,11 +51,12 @@ pub(crate) fn whole<'t>(d: &mut Decoder<'t>, root: &'t Node) -> Whole {
         }
     }
     document.cluster = d.optional(&f, "cluster", cluster);
+    document.telemetry = d.optional(&f, "telemetry", telemetry);
     whole
 }
 
 fn empty(root: &Node) -> Option<Finding> {
-    let expected = "upstreams, gateways, cluster";
+    let expected = "upstreams, gateways, cluster, telemetry";
     match &root.kind {
         Kind::Null => Some(
             Finding::error("empty", "the document is empty")

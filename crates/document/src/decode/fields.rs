@@ -47,8 +47,11 @@ pub(crate) const ROOT: &[Field] = &[
     built("gateways"),
     built("cluster"),
     planned("consumers", "consumers with their keys and groups"),
-    planned("telemetry", "choosing what is logged and traced"),
+    built_in("telemetry", 2),
 ];
+
+pub(crate) const TELEMETRY: &[Field] = &[built_in("access_log", 2), planned("traces", "export of traces")];
+pub(crate) const ACCESS_LOG: &[Field] = &[built_in("on", 2)];
 
 pub(crate) const CLUSTER: &[Field] = &[built("stale")];
 pub(crate) const STALE: &[Field] = &[built("warn"), built("unready_after")];
@@ -153,8 +156,10 @@ pub(crate) const CHANGES: &[Field] = &[built("set"), built("add"), built("remove
 
 /// The highest level that any field or value needs.
 pub(crate) const fn highest_level() -> u32 {
-    const ALL: [&[Field]; 21] = [
+    const ALL: [&[Field]; 23] = [
         ROOT,
+        TELEMETRY,
+        ACCESS_LOG,
         CLUSTER,
         STALE,
         UPSTREAM,

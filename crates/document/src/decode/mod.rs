@@ -11,6 +11,7 @@ mod message;
 mod names;
 mod route;
 mod split;
+mod telemetry;
 mod units;
 mod upstream;
 
@@ -19,6 +20,7 @@ pub(crate) use gateway::gateway;
 pub(crate) use ids::derive_ids;
 pub(crate) use names::{check_id, check_name};
 pub(crate) use route::route;
+pub(crate) use telemetry::telemetry;
 pub(crate) use upstream::upstream;
 
 use crate::diagnostic::{Finding, Severity};

@@ -23,6 +23,7 @@ pub(super) struct Sorted {
     pub(super) gateways: BTreeMap<String, Option<declared::Gateway>>,
     pub(super) routes: BTreeMap<String, BTreeMap<String, Option<declared::Route>>>,
     pub(super) cluster: Option<Option<declared::Cluster>>,
+    pub(super) telemetry: Option<Option<declared::Telemetry>>,
 }
 
 // === impl Sorted ===
@@ -42,6 +43,7 @@ impl Sorted {
                     sorted.routes.entry(gateway).or_default().insert(id, Some(part));
                 }
                 Change::Put(PartKey::Cluster, Part::Cluster(part)) => sorted.cluster = Some(Some(part)),
+                Change::Put(PartKey::Telemetry, Part::Telemetry(part)) => sorted.telemetry = Some(Some(part)),
                 Change::Put(part, _) => faults.push(Fault {
                     part,
                     why: "its content is that of another part".to_owned(),
@@ -56,6 +58,7 @@ impl Sorted {
                     sorted.routes.entry(gateway).or_default().insert(id, None);
                 }
                 Change::Delete(PartKey::Cluster) => sorted.cluster = Some(None),
+                Change::Delete(PartKey::Telemetry) => sorted.telemetry = Some(None),
             }
         }
         sorted

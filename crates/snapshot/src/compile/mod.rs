@@ -11,6 +11,7 @@ mod upstream;
 
 pub use changes::Change;
 
+use crate::access_log::AccessLog;
 use crate::budget::{Budget, CompileBudget};
 use crate::error::{CompileError, Fault, OverBudget};
 use crate::gateway::Gateway;
@@ -79,6 +80,9 @@ impl Compiler<'_> {
     fn apply(&mut self, changes: Sorted) -> Result<(), CompileError> {
         if let Some(cluster) = changes.cluster {
             self.body.stale = stale(cluster.unwrap_or_default());
+        }
+        if let Some(telemetry) = changes.telemetry {
+            self.body.access_log = AccessLog::of(telemetry.unwrap_or_default());
         }
         let changed = self.upstreams(changes.upstreams)?;
         let put = changes.gateways.iter().filter(|(_, declared)| declared.is_some());
