@@ -384,6 +384,11 @@ async fn upstreams_and_bounds() {
     let version = stage.cluster.admin(1).version().await;
     assert_eq!(answer.header("sluice-version"), version.to_string());
 
+    stage.apply("access-log.yaml").await;
+    assert_eq!(stage.text_of("/").await, "hello\n");
+    let line = stage.cluster.node(1).says("\"target\":\"access\"").await;
+    assert!(line.contains("\"outcome\":\"ok\""), "{line}");
+
     stage.apply("stale.yaml").await;
     assert_eq!(stage.text_of("/").await, "hello\n");
     stage.cluster.admin(1).readyz().await.expect("an answer").expect(200);

@@ -20,8 +20,12 @@ use sluice_telemetry::Metrics;
 use sluice_telemetry::log::Log;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+
+/// How long a node that stops waits for who reads its access log.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Why a node does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,7 @@ pub enum NodeError {
 pub struct Running {
     control: Control,
     dataplane: Dataplane,
+    log: Log,
     turning_away: AbortHandle,
     admin: Serving,
     addresses: Addresses,
@@ -158,6 +163,7 @@ impl Running {
         Ok(Self {
             control,
             dataplane,
+            log: log.clone(),
             turning_away,
             admin,
             addresses,
@@ -185,6 +191,8 @@ impl Running {
         let dataplane = self.dataplane;
         // Joins the workers' threads, which have nothing more to do.
         let _ = tokio::task::spawn_blocking(move || dataplane.join()).await;
+        let log = self.log;
+        let _ = tokio::task::spawn_blocking(move || log.flush(LAST_LINES)).await;
         tracing::info!("stopped");
     }
 }
@@ -220,13 +228,17 @@ fn traffic(settings: &Settings) -> sluice_dataplane::Settings {
             max_headers: edge.max_headers,
             header_timeout: edge.header_timeout,
             body_idle: edge.body_idle,
+            min_rate: edge.min_rate,
+            write_stall: edge.write_stall,
             idle: edge.idle,
             max_connections: edge.max_connections,
             per_address: edge.per_address,
+            max_memory: edge.max_memory,
             drain_delay: edge.drain_delay,
             drain_timeout: edge.drain_timeout,
             ..Edge::default()
         },
+        proxy_protocol: edge.proxy_protocol.clone().into(),
     }
 }
 

@@ -10,6 +10,7 @@ use sluice_telemetry::Metrics;
 use sluice_telemetry::log::{Log, Settings as LogSettings};
 use std::error::Error;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             max_connections: 100_000,
             ..Edge::default()
         },
+        proxy_protocol: Arc::default(),
     };
     let dataplane = Dataplane::bind(settings)?.start(&published, &Metrics::new(), &log, runtime.handle().clone())?;
     dataplane.join();

@@ -1,7 +1,7 @@
 //! Who may connect at all: counts of connections by listener and by address, without a lock.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -24,6 +24,15 @@ pub(crate) struct Addresses {
     limit: u32,
     hashers: [RandomState; 2],
     rows: Box<[[AtomicU32; SLOTS]; 2]>,
+}
+
+/// Between whom a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// Whose connection it is.
+    pub(crate) client: SocketAddr,
+    /// Who made it: the client, or a balancer that told by the PROXY protocol whose it is.
+    pub(crate) peer: SocketAddr,
 }
 
 /// One admitted connection; leaves when dropped.
@@ -52,21 +61,27 @@ impl Gate {
         })
     }
 
-    /// Admits one connection. `address` is given where the limit by address applies to it.
-    pub(crate) fn admit(self: &Arc<Self>, address: Option<(&Arc<Addresses>, IpAddr)>) -> Result<Permit, Refused> {
+    /// Admits one connection.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Permit, Refused> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::Listener);
         }
-        let mut permit = Permit {
+        Ok(Permit {
             gate: Arc::clone(self),
             address: None,
-        };
-        if let Some((addresses, ip)) = address {
-            let slots = addresses.enter(ip).ok_or(Refused::Address)?;
-            permit.address = Some((Arc::clone(addresses), slots));
-        }
-        Ok(permit)
+        })
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// Counts the connection for its address, where the limit by address applies to it.
+    pub(crate) fn count(&mut self, addresses: &Arc<Addresses>, ip: IpAddr) -> Result<(), Refused> {
+        let slots = addresses.enter(ip).ok_or(Refused::Address)?;
+        self.address = Some((Arc::clone(addresses), slots));
+        Ok(())
     }
 }
 
@@ -133,16 +148,21 @@ mod tests {
     #[test]
     fn a_listener_admits_as_many_as_it_may_and_again_after_one_left() {
         let gate = Gate::new(2);
-        let (one, _two) = (gate.admit(None).unwrap(), gate.admit(None).unwrap());
-        assert_eq!(gate.admit(None).unwrap_err(), Refused::Listener);
+        let (one, _two) = (gate.admit().unwrap(), gate.admit().unwrap());
+        assert_eq!(gate.admit().unwrap_err(), Refused::Listener);
         drop(one);
-        gate.admit(None).unwrap();
+        gate.admit().unwrap();
+    }
+
+    fn admit(gate: &Arc<Gate>, addresses: &Arc<Addresses>, text: &str) -> Result<Permit, Refused> {
+        let mut permit = gate.admit()?;
+        permit.count(addresses, ip(text)).map(|()| permit)
     }
 
     #[test]
     fn an_address_is_counted_apart_from_others() {
         let (gate, addresses) = (Gate::new(100), Addresses::new(2));
-        let admit = |text| gate.admit(Some((&addresses, ip(text))));
+        let admit = |text| admit(&gate, &addresses, text);
         let (one, _two) = (admit("192.0.2.1").unwrap(), admit("::ffff:192.0.2.1").unwrap());
         assert_eq!(admit("192.0.2.1").unwrap_err(), Refused::Address);
         admit("192.0.2.2").unwrap();
@@ -154,7 +174,7 @@ mod tests {
     #[test]
     fn an_ipv6_subscriber_is_one_client() {
         let (gate, addresses) = (Gate::new(100), Addresses::new(1));
-        let admit = |text| gate.admit(Some((&addresses, ip(text))));
+        let admit = |text| admit(&gate, &addresses, text);
         let _one = admit("2001:db8:1:2::1").unwrap();
         assert_eq!(admit("2001:db8:1:2:ffff::9").unwrap_err(), Refused::Address);
         admit("2001:db8:1:3::1").unwrap();

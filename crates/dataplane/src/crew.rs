@@ -3,9 +3,10 @@
 //!
 //! Nothing here is touched by a request; a connection touches it when it comes and when it goes.
 
-use crate::admission::{Addresses, Gate, Permit};
+use crate::admission::{Addresses, Gate, Origin, Permit, Refused};
+use crate::overload::{Level, Room};
 use crate::settings::Settings;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc, watch};
@@ -20,6 +21,8 @@ pub(crate) struct Crew {
     pub(crate) members: Box<[Member]>,
     /// Listening sockets that are still open, of all workers.
     pub(crate) listening: AtomicUsize,
+    /// How many connections there is room for.
+    pub(crate) room: Room,
     /// Told when a worker runs out of connections, or has closed a listening socket.
     pub(crate) moved: Notify,
 }
@@ -37,7 +40,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) struct Handed {
     pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
+    pub(crate) origin: Origin,
     pub(crate) listener: usize,
     pub(crate) seat: Seat,
 }
@@ -47,7 +50,7 @@ pub(crate) struct Handed {
 pub(crate) struct Seat {
     crew: Arc<Crew>,
     worker: usize,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// What all workers are told to do.
@@ -56,6 +59,8 @@ pub(crate) struct Orders {
     pub(crate) stage: Stage,
     /// Answers end their connection, so that clients come again elsewhere.
     pub(crate) turn_away: bool,
+    /// How near memory and descriptors are to their end.
+    pub(crate) level: Level,
 }
 
 /// How far the life of a data plane is.
@@ -102,6 +107,7 @@ impl Crew {
                 .collect(),
             listening: AtomicUsize::new(settings.listeners.len() * settings.workers),
             settings,
+            room: Room::default(),
             moved: Notify::new(),
         })
     }
@@ -122,11 +128,11 @@ impl Crew {
         self.moved.notify_waiters();
     }
 
-    /// Who is to serve a connection that `worker` accepted: itself, unless it would have more than
-    /// the mean and a quarter, and somebody else has less.
+    /// Who is to serve a connection that `worker` accepted, and that is seated there: itself,
+    /// unless it has more than the mean and a quarter, and somebody else has less.
     pub(crate) fn whose(&self, worker: usize) -> usize {
-        let own = self.members[worker].connections() + 1;
-        let total = self.connections() + 1;
+        let own = self.members[worker].connections();
+        let total = self.connections();
         if own * self.members.len() * 4 <= total * 5 {
             return worker;
         }
@@ -137,13 +143,44 @@ impl Crew {
         }
     }
 
+    fn leave(&self, worker: usize) {
+        let before = self.members[worker].connections.fetch_sub(1, Ordering::Relaxed);
+        if before == 1 {
+            self.moved.notify_waiters();
+        }
+    }
+
     pub(crate) fn seat(self: &Arc<Self>, worker: usize, permit: Permit) -> Seat {
         self.members[worker].connections.fetch_add(1, Ordering::Relaxed);
         Seat {
             crew: Arc::clone(self),
             worker,
-            _permit: permit,
+            permit,
         }
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// Counts the connection for the address that it turned out to be of.
+    pub(crate) fn count(&mut self, addresses: &Arc<Addresses>, ip: IpAddr) -> Result<(), Refused> {
+        self.permit.count(addresses, ip)
+    }
+
+    /// The connection is another worker's from now on.
+    pub(crate) fn move_to(&mut self, worker: usize) {
+        self.crew.members[worker].connections.fetch_add(1, Ordering::Relaxed);
+        self.crew.leave(std::mem::replace(&mut self.worker, worker));
+    }
+}
+
+// === impl Orders ===
+
+impl Orders {
+    /// Whether answers end their connections.
+    pub(crate) fn ends_connections(&self) -> bool {
+        self.turn_away || self.level > Level::Calm
     }
 }
 
@@ -157,12 +194,7 @@ impl Member {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let before = self.crew.members[self.worker]
-            .connections
-            .fetch_sub(1, Ordering::Relaxed);
-        if before == 1 {
-            self.crew.moved.notify_waiters();
-        }
+        self.crew.leave(self.worker);
     }
 }
 
@@ -182,25 +214,30 @@ mod tests {
             workers,
             node: "n1".into(),
             edge: Edge::default(),
+            proxy_protocol: Arc::default(),
         };
         Crew::new(settings, (0..workers).map(|_| mpsc::unbounded_channel().0).collect())
     }
 
     fn sit(crew: &Arc<Crew>, worker: usize) -> Seat {
-        crew.seat(worker, crew.gates[0].admit(None).unwrap())
+        crew.seat(worker, crew.gates[0].admit().unwrap())
     }
 
     #[test]
     fn a_worker_with_more_than_its_share_gives_to_the_least_busy() {
         let crew = crew(3);
         let mut seats: Vec<_> = (0..12).map(|i| sit(&crew, i % 3)).collect();
-        assert_eq!(crew.whose(0), 0);
+        let come = |crew: &Arc<Crew>| {
+            let _seat = sit(crew, 0);
+            crew.whose(0)
+        };
+        assert_eq!(come(&crew), 0);
         seats.push(sit(&crew, 0));
-        assert_eq!(crew.whose(0), 1);
+        assert_eq!(come(&crew), 1);
         seats.push(sit(&crew, 0));
-        assert_eq!(crew.whose(0), 1);
+        assert_eq!(come(&crew), 1);
         seats.extend([sit(&crew, 1), sit(&crew, 1), sit(&crew, 0)]);
-        assert_eq!(crew.whose(0), 2);
+        assert_eq!(come(&crew), 2);
         drop(seats);
         assert_eq!(crew.connections(), 0);
     }
@@ -210,7 +247,9 @@ mod tests {
         let crew = crew(4);
         let mut seats = Vec::new();
         for _ in 0..64 {
-            seats.push(sit(&crew, crew.whose(0)));
+            let mut seat = sit(&crew, 0);
+            seat.move_to(crew.whose(0));
+            seats.push(seat);
         }
         for member in &crew.members {
             assert!(member.connections() <= 20, "{}", member.connections());
@@ -220,7 +259,7 @@ mod tests {
     #[test]
     fn a_worker_alone_keeps_all() {
         let crew = crew(1);
-        let _seats: Vec<_> = (0..10).map(|_| sit(&crew, crew.whose(0))).collect();
+        let _seats: Vec<_> = (0..10).map(|_| sit(&crew, 0)).collect();
         assert_eq!(crew.whose(0), 0);
     }
 

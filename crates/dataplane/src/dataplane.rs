@@ -3,16 +3,18 @@
 use crate::bind::{BindError, Bound};
 use crate::crew::{Crew, Orders, OrdersSender, Stage};
 use crate::meters::{Cells, Collect};
-use crate::settings::Settings;
+use crate::overload::{TICK, Watch};
+use crate::settings::{MaxMemory, Settings};
 use crate::worker::{Begin, begin};
 use sluice_snapshot::Published;
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::Log;
+use sluice_telemetry::process::{Limits, Usage};
 use sluice_upstream::{Meters, Resolver};
 use std::fmt;
 use std::io;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeMetrics};
@@ -81,7 +83,7 @@ impl Bound {
         let crew = Crew::new(settings, inboxes);
         let (orders, receiver) = watch::channel(Orders::default());
         let upstreams = Meters::default();
-        let resolver = Resolver::system(runtime);
+        let resolver = Resolver::system(runtime.clone());
         let (ready, standing) = sync_channel(workers);
         let cells: Vec<_> = (0..workers)
             .map(|_| Cells::new(crew.settings.listeners.len()))
@@ -99,7 +101,10 @@ impl Bound {
                 log: log.clone(),
                 orders: receiver.clone(),
             };
-            match begin(parts, sockets, inbox, ready.clone()) {
+            let begun = log
+                .lines()
+                .and_then(|lines| begin(parts, sockets, inbox, lines, ready.clone()));
+            match begun {
                 Ok(thread) => threads.push(thread),
                 Err(source) => failed = Some(StartError::Worker { worker: index, source }),
             }
@@ -134,9 +139,41 @@ impl Bound {
                 .map(|one| Arc::clone(&one.name))
                 .collect(),
             upstreams,
+            crew: Arc::clone(&dataplane.0.crew),
+            log: log.clone(),
         };
+        runtime.spawn(watch_overload(Arc::downgrade(&dataplane.0)));
         metrics.register(|registry| registry.register_collector(Box::new(collect)));
         Ok(dataplane)
+    }
+}
+
+/// Looks at what the process uses, and tells the workers what follows, until the data plane is over.
+async fn watch_overload(dataplane: Weak<Shared>) {
+    let Some(memory) = dataplane.upgrade().map(|shared| shared.crew.settings.edge.max_memory) else {
+        return;
+    };
+    let limits = Limits::read();
+    let memory = match memory {
+        MaxMemory::Found => limits.memory,
+        MaxMemory::Bytes(bytes) => Some(bytes),
+        MaxMemory::Unbounded => None,
+    };
+    let mut watch = Watch::new(memory, &limits);
+    loop {
+        let Some(shared) = dataplane.upgrade() else { return };
+        if shared.orders.borrow().stage == Stage::Ended {
+            return;
+        }
+        let (usage, connections) = (Usage::read(), shared.crew.connections());
+        watch.look(&usage, |changed| changed.say());
+        shared.crew.room.tell(&watch, &usage, connections);
+        let level = watch.level();
+        shared
+            .orders
+            .send_if_modified(|orders| std::mem::replace(&mut orders.level, level) != level);
+        drop(shared);
+        tokio::time::sleep(TICK).await;
     }
 }
 

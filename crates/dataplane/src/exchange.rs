@@ -1,11 +1,14 @@
 //! The record of one request, from its head to the last byte of its answer.
 
+use crate::access_log::{AnsweredBy, Ended, Notes};
 use crate::front::{Client, Stream};
+use crate::incoming::Upload;
 use crate::meters::{Method, RouteCells};
 use crate::worker::Worker;
+use http::Request;
 use sluice_http_semantics::problem::{Code, Outcome};
 use sluice_http_semantics::request_id::RequestId;
-use sluice_snapshot::Route;
+use sluice_snapshot::{Route, Snapshot};
 use sluice_upstream::{Attempts, BodyError};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,12 +36,24 @@ pub(crate) struct Exchange {
     whole: bool,
     cut: bool,
     sent: u64,
+    answered_by: Option<AnsweredBy>,
+    upload: Option<Rc<Upload>>,
+    /// For its line in the access log, where it may have one.
+    notes: Option<Box<Notes>>,
 }
 
 // === impl Exchange ===
 
 impl Exchange {
-    pub(crate) fn begin(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, method: &http::Method) -> Self {
+    /// A request that will be served by `snapshot`.
+    pub(crate) fn begin<B>(
+        worker: Rc<Worker>,
+        client: Rc<Client>,
+        stream: Stream,
+        snapshot: &Snapshot,
+        request: &Request<B>,
+    ) -> Self {
+        let method = request.method();
         stream.begin(&worker.cells.listeners[client.place]);
         Self {
             id: worker.ids.next(),
@@ -52,6 +67,9 @@ impl Exchange {
             whole: false,
             cut: false,
             sent: 0,
+            answered_by: None,
+            upload: None,
+            notes: worker.access_log.note(snapshot, request),
             worker,
             client,
             stream,
@@ -66,12 +84,12 @@ impl Exchange {
     /// The answer is ours.
     pub(crate) fn refused(&mut self, code: Code) {
         self.worker.cells.rejected(code);
-        self.answered(code.status(), Outcome::Refused(code));
+        self.answered(AnsweredBy::Gateway, code.status(), Outcome::Refused(code));
     }
 
     /// The answer is a route's own, of the document.
     pub(crate) fn composed(&mut self, status: u16) {
-        self.answered(status, Outcome::Ok);
+        self.answered(AnsweredBy::Gateway, status, Outcome::Ok);
     }
 
     /// The answer is the service's.
@@ -80,12 +98,26 @@ impl Exchange {
             400.. => Outcome::UpstreamStatus,
             _ => Outcome::Ok,
         };
-        self.answered(status, outcome);
+        self.answered(AnsweredBy::Upstream, status, outcome);
     }
 
-    fn answered(&mut self, status: u16, outcome: Outcome) {
+    fn answered(&mut self, by: AnsweredBy, status: u16, outcome: Outcome) {
+        self.answered_by = Some(by);
+        if let Some(upload) = &self.upload {
+            upload.answered();
+        }
         self.status = status;
         self.outcome = outcome;
+    }
+
+    /// What is noted of it, where it may have a line in the access log.
+    pub(crate) fn notes(&mut self) -> Option<&mut Notes> {
+        self.notes.as_deref_mut()
+    }
+
+    /// The request has a body, which is passed on: where to tell how far it is.
+    pub(crate) fn upload(&mut self) -> Rc<Upload> {
+        Rc::clone(self.upload.insert(Rc::default()))
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -148,7 +180,7 @@ impl Drop for Exchange {
         };
         tracing::debug!(
             id = %self.id,
-            client = %client.peer.ip(),
+            client = %client.forwarded.address(),
             status = self.status,
             %outcome,
             target = self.attempts.target.as_deref().unwrap_or_default(),
@@ -157,5 +189,21 @@ impl Drop for Exchange {
             ?duration,
             "answered"
         );
+        if let Some(notes) = self.notes.take() {
+            let ended = Ended {
+                id: &self.id,
+                client,
+                route: self.route.as_deref(),
+                attempts: &self.attempts,
+                status: self.status,
+                outcome,
+                answered_by: self.answered_by,
+                received: self.upload.as_ref().map_or(0, |upload| upload.came()),
+                sent: self.sent,
+                started: self.started,
+                duration,
+            };
+            worker.access_log.end(notes, &ended);
+        }
     }
 }

@@ -5,8 +5,10 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use sluice_http_semantics::reserved::clean_trailers;
 use sluice_upstream::BodyError;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -17,21 +19,44 @@ pub(crate) enum Incoming {
     Http2(Received),
 }
 
+/// How long a body may be as slow as it likes.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// A request's body with its limits. While nobody wants it, no clock runs.
 pub(crate) struct Limited {
     body: Incoming,
     stream: Stream,
-    /// Bytes that may come in all.
-    limit: Option<u64>,
-    came: u64,
+    limits: BodyLimits,
+    upload: Rc<Upload>,
     patience: Patience,
     over: bool,
 }
 
-/// How long a client may keep us waiting. Made of one timer that is left armed.
+/// What holds for one body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    /// Bytes that may come in all.
+    pub(crate) most: Option<u64>,
+    /// Between two pieces.
+    pub(crate) idle: Duration,
+    /// Bytes a second, on average of the time for which the client was waited for, beyond
+    /// [`GRACE`]. 0: any.
+    pub(crate) rate: u64,
+}
+
+/// How far a body is, for its exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    came: Cell<u64>,
+    answered: Cell<bool>,
+}
+
+/// How long a client was waited for, and may be. Made of one timer that is left armed.
+#[derive(Default)]
 struct Patience {
-    limit: Duration,
     since: Option<Instant>,
+    /// In all, before `since`.
+    waited: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -63,23 +88,47 @@ impl http_body::Body for Incoming {
     }
 }
 
+// === impl Upload ===
+
+impl Upload {
+    /// Bytes that came.
+    pub(crate) fn came(&self) -> u64 {
+        self.came.get()
+    }
+
+    /// The answer has begun. From now on nobody can be told that it is too slow, and both sides may
+    /// be in a conversation: only a body that stands still is given up.
+    pub(crate) fn answered(&self) {
+        self.answered.set(true);
+    }
+}
+
 // === impl Limited ===
 
 impl Limited {
-    /// At most `limit` bytes, with at most `idle` between them.
-    pub(crate) fn new(body: Incoming, stream: Stream, limit: Option<u64>, idle: Duration) -> Self {
+    pub(crate) fn new(body: Incoming, stream: Stream, limits: BodyLimits, upload: Rc<Upload>) -> Self {
         Self {
             body,
             stream,
-            limit,
-            came: 0,
-            patience: Patience {
-                limit: idle,
-                since: None,
-                timer: None,
-            },
+            limits,
+            upload,
+            patience: Patience::default(),
             over: false,
         }
+    }
+
+    /// How long the client may be waited for now, counted from the begin of this wait.
+    fn left(&self) -> Duration {
+        let BodyLimits { idle, rate, .. } = self.limits;
+        if rate == 0 || self.upload.answered.get() {
+            return idle;
+        }
+        // Each byte buys its share of a second.
+        let bought = Duration::try_from_secs_f64(self.upload.came() as f64 / rate as f64).unwrap_or(Duration::MAX);
+        GRACE
+            .saturating_add(bought)
+            .saturating_sub(self.patience.waited)
+            .min(idle)
     }
 
     fn check(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
@@ -87,8 +136,9 @@ impl Limited {
             clean_trailers(trailers);
         }
         if let Some(data) = frame.data_ref() {
-            self.came += data.len() as u64;
-            if let Some(limit) = self.limit.filter(|limit| self.came > *limit) {
+            let came = self.upload.came() + data.len() as u64;
+            self.upload.came.set(came);
+            if let Some(limit) = self.limits.most.filter(|most| came > *most) {
                 self.over = true;
                 return Err(BodyError::TooLarge { limit });
             }
@@ -111,7 +161,7 @@ impl http_body::Body for Limited {
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                this.patience.since = None;
+                this.patience.ends();
                 let Some(frame) = frame else {
                     this.stream.complete();
                     return Poll::Ready(None);
@@ -120,10 +170,13 @@ impl http_body::Body for Limited {
                 this.over |= frame.is_err();
                 Poll::Ready(Some(frame))
             }
-            Poll::Pending => this.patience.poll(cx).map(|limit| {
-                this.over = true;
-                Some(Err(BodyError::ClientTimeout(limit)))
-            }),
+            Poll::Pending => {
+                let left = this.left();
+                this.patience.poll(cx, left).map(|()| {
+                    this.over = true;
+                    Some(Err(BodyError::ClientTimeout(left)))
+                })
+            }
         }
     }
 
@@ -139,13 +192,24 @@ impl http_body::Body for Limited {
 // === impl Patience ===
 
 impl Patience {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
+    /// Something came.
+    fn ends(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Nothing has come yet. Ready once this wait has lasted for `left`.
+    fn poll(&mut self, cx: &mut Context<'_>, left: Duration) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        let at = since + self.limit;
+        let at = since + left;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= at {
-                return Poll::Ready(self.limit);
+                return Poll::Ready(());
             }
             // It was armed for an earlier wait.
             timer.as_mut().reset(at);

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod admission;
 mod bind;
 mod crew;
@@ -35,6 +36,7 @@ mod front;
 mod incoming;
 mod meters;
 mod outgoing;
+mod overload;
 mod own_answer;
 mod settings;
 mod tunnel;
@@ -43,4 +45,4 @@ mod worker;
 
 pub use bind::{BindError, Bound};
 pub use dataplane::{Dataplane, StartError};
-pub use settings::{Edge, Listener, Settings};
+pub use settings::{Edge, Listener, MaxMemory, Settings};

@@ -1,11 +1,13 @@
 //! Answers of the gateway's own: problem documents.
 
 use crate::exchange::Exchange;
+use crate::overload::RETRY_AFTER;
 use crate::worker::{Held, Worker};
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER as RETRY_AFTER_FIELD};
 use http::{HeaderValue, Response, StatusCode};
 use sluice_http_semantics::problem::{self, Code, Problem};
+use sluice_http_semantics::request_id::RequestId;
 use sluice_upstream::Body;
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -21,6 +23,8 @@ pub(crate) struct Refusal {
     allow: Option<String>,
     /// The bytes of a 413.
     max: Option<u64>,
+    /// When the client may come again, in seconds.
+    retry_after: Option<u64>,
 }
 
 // === impl Refusal ===
@@ -32,6 +36,7 @@ impl Refusal {
             detail: detail.into(),
             allow: None,
             max: None,
+            retry_after: None,
         }
     }
 
@@ -48,6 +53,17 @@ impl Refusal {
         Self {
             max: Some(limit),
             ..Self::new(Code::BodyTooLarge, "the body is longer than the route allows")
+        }
+    }
+
+    /// 503, as long as memory or descriptors are short.
+    pub(crate) fn overloaded() -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(
+                Code::Overloaded,
+                "this node is at the limit of its memory or descriptors",
+            )
         }
     }
 
@@ -77,6 +93,9 @@ impl Refusal {
         if let Some(max) = self.max {
             problem = problem.with("max", max);
         }
+        if let Some(seconds) = self.retry_after {
+            problem = problem.with("retry_after", seconds);
+        }
         if let Some(allow) = &self.allow {
             let methods: Vec<&str> = allow.split(", ").collect();
             problem = problem.with("allow", methods);
@@ -85,6 +104,9 @@ impl Refusal {
         *response.status_mut() = status(self.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER_FIELD, seconds.into());
+        }
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(ALLOW, allow);
         }
@@ -94,8 +116,7 @@ impl Refusal {
 
 /// Head and body of the answer to what was never a request: it could not be read, or did not come
 /// in time. Ends the connection.
-pub(crate) fn unread(worker: &Worker, code: Code) -> Vec<u8> {
-    let id = worker.ids.next();
+pub(crate) fn unread(worker: &Worker, held: &Held, id: &RequestId, code: Code) -> Vec<u8> {
     let detail = match code {
         Code::ClientTimeout => "the head of the request did not come in time",
         Code::UriTooLong => "the request target is longer than this gateway takes",
@@ -105,7 +126,7 @@ pub(crate) fn unread(worker: &Worker, code: Code) -> Vec<u8> {
     let body = Problem {
         request_id: id.to_string(),
         node: worker.crew.settings.node.to_string(),
-        version: Some(worker.held().snapshot.version()),
+        version: Some(held.snapshot.version()),
         ..Problem::new(code, detail)
     }
     .to_json();

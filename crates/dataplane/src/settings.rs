@@ -1,6 +1,7 @@
 //! What a node tells its data plane before it starts.
 
-use std::net::SocketAddr;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Settings {
     pub node: Arc<str>,
     /// What holds before a route is known.
     pub edge: Edge,
+    /// Peers whose connections begin with a header of the PROXY protocol. Those of others never do.
+    pub proxy_protocol: Arc<[IpNet]>,
 }
 
 /// One address to listen on.
@@ -45,6 +48,10 @@ pub struct Edge {
     pub header_timeout: Duration,
     /// Between two reads of a request's body, while it is wanted; beyond it 408. Default 60 s.
     pub body_idle: Duration,
+    /// Bytes a second that a request's body has to bring, beyond its first 5 s, on average of the
+    /// time for which the client is waited for; a slower one is a 408. Holds until the answer begins, and
+    /// not for gRPC. 0 asks for nothing. Default 512 B.
+    pub min_rate: u64,
     /// How long a client may take nothing of what is written to it; then it is given up. Default
     /// 30 s.
     pub write_stall: Duration,
@@ -56,6 +63,8 @@ pub struct Edge {
     /// Most connections of one client address (of one /64 for IPv6), all workers together; more
     /// are closed at once. Never holds for loopback and trusted proxies. Default: none.
     pub per_address: Option<u32>,
+    /// What memory may be used.
+    pub max_memory: MaxMemory,
     /// How long a drain goes on as if nothing were, so that balancers can learn of it. Default 5 s.
     pub drain_delay: Duration,
     /// How long a drain waits afterwards for what is under way. Default 30 s.
@@ -65,6 +74,26 @@ pub struct Edge {
 /// The most that [`Edge::max_header_bytes`] is on HTTP/2, where a field of one byte may stand for much and is counted
 /// with 32 more (RFC 9113 §6.5.2).
 const HTTP2_HEADER_BYTES: usize = 16 * 1024;
+
+/// How much memory the process may use before load is shed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxMemory {
+    /// What its control groups allow, or the machine has.
+    Found,
+    /// So many bytes of resident memory.
+    Bytes(u64),
+    /// As much as it gets.
+    Unbounded,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Whether this peer's connections begin with a header of the PROXY protocol.
+    pub(crate) fn announces(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol.iter().any(|net| net.contains(&peer))
+    }
+}
 
 // === impl Edge ===
 
@@ -84,10 +113,12 @@ impl Default for Edge {
             max_headers: 100,
             header_timeout: Duration::from_secs(10),
             body_idle: Duration::from_secs(60),
+            min_rate: 512,
             write_stall: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             max_connections: 10_000,
             per_address: None,
+            max_memory: MaxMemory::Found,
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
         }

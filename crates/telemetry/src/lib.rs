@@ -2,7 +2,7 @@
 //!
 //! Owns: the name, kind, labels and help of every metric ([`names`]); the registry of one node
 //! ([`Metrics`]); cells that one thread writes and a scrape reads ([`cells`]); the facts of the
-//! process (`process`); the form of log lines ([`log`]).
+//! process, and what it may use at most ([`process`]); the form of log lines ([`log`]).
 //!
 //! Must never know: what a request, a document or a cluster is. Whoever counts registers here and
 //! keeps its own cells. Nothing here is global: each node of a process holds a [`Metrics`] of its
@@ -18,7 +18,7 @@ pub mod cells;
 pub mod log;
 mod metrics;
 pub mod names;
-mod process;
+pub mod process;
 
 pub use metrics::Metrics;
 pub use prometheus_client;

@@ -1,5 +1,7 @@
 //! Every metric's name, kind, labels and help, in one place: a test holds docs/metrics.md against it.
 
+pub mod access;
+
 /// What a metric counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -146,7 +148,7 @@ pub const CONNECTIONS_REFUSED: Name = name(
     "sluice_connections_refused_total",
     Counter,
     &["why"],
-    "Client connections closed at once: limit (of the listener), address (of one client), error (accept failed)",
+    "Client connections closed before a request: limit (of the listener), address (of one client), overload, descriptors (none left), proxy (no PROXY header from a peer that sends it), error (accept failed)",
 );
 /// Connections that a busy worker gave to another.
 pub const CONNECTIONS_HANDED: Name = name(
@@ -161,6 +163,21 @@ pub const PANICS: Name = name(
     Counter,
     &["where"],
     "Panics survived: request (answered 500), worker (its thread was started again)",
+);
+
+/// What is near its limit.
+pub const OVERLOAD: Name = name(
+    "sluice_overload_level",
+    Gauge,
+    &["resource"],
+    "How near a resource is to its limit: 0 far, 1 new requests are answered 503, 2 new connections are closed too",
+);
+/// Lines that were not written.
+pub const LOG_DROPPED: Name = name(
+    "sluice_log_dropped_total",
+    Counter,
+    &["log"],
+    "Lines dropped because nobody read the log in time: access (of exchanges), events (all others)",
 );
 
 // === Configuration ===
@@ -289,6 +306,8 @@ pub const ALL: &[&[Name]] = &[
         INTERIM_DROPPED,
         CONNECTIONS_REFUSED,
         CONNECTIONS_HANDED,
+        OVERLOAD,
+        LOG_DROPPED,
         PANICS,
     ],
     &[

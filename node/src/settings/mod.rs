@@ -27,7 +27,9 @@ pub use sources::{File, Sources, read_file};
 pub use tokens::Token;
 pub use units::HostPort;
 
+use ipnet::IpNet;
 use serde::Serialize;
+use sluice_dataplane::MaxMemory;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -115,12 +117,20 @@ pub struct Edge {
     pub header_timeout: Duration,
     /// Between bytes of a request's body.
     pub body_idle: Duration,
+    /// Bytes a second of a request's body; 0 for any.
+    pub min_rate: u64,
+    /// For a client that takes nothing of its answer.
+    pub write_stall: Duration,
     /// Between two requests.
     pub idle: Duration,
     /// Connections of one listener.
     pub max_connections: usize,
     /// Connections of one client address.
     pub per_address: Option<u32>,
+    /// Peers that speak the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Resident memory.
+    pub max_memory: MaxMemory,
 }
 
 /// One line of `sluice status --settings`.

@@ -4,6 +4,7 @@ use super::fault::{Fault, Faults, Name, Origin};
 use super::registry::{self, Built, Kind};
 use super::sources::{Gathered, Given, Sources};
 use super::{Advertise, Edge, HostPort, Listen, Listener, Loaded, Row, Settings, tokens, units};
+use sluice_dataplane::MaxMemory;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 /// The http crate takes no longer request target.
 const LONGEST_URI: u64 = 65_534;
 const MOST_WORKERS: u64 = 1024;
+/// In bytes.
+const LEAST_MEMORY: u64 = 64 << 20;
 
 struct Reader {
     all: Gathered,
@@ -281,6 +284,12 @@ impl Reader {
             }
         };
         let h2c = self.one("edge.h2c", units::switch);
+        let at_most = |high: u64| {
+            move |n: u64| match n {
+                n if n <= high => Ok(n),
+                n => Err(format!("{n} is more than {high}")),
+            }
+        };
         let drain_delay = self.one("edge.drain_delay", units::duration);
         let drain_timeout = self.one("edge.drain_timeout", units::duration);
         let max_uri = self.one("edge.max_uri", |text| {
@@ -294,6 +303,8 @@ impl Reader {
         });
         let header_timeout = self.one("edge.header_timeout", units::some_duration);
         let body_idle = self.one("edge.body_idle", units::some_duration);
+        let min_rate = self.one("edge.min_rate", |text| units::size(text).and_then(at_most(1 << 30)));
+        let write_stall = self.one("edge.write_stall", units::some_duration);
         let idle = self.one("edge.idle", units::some_duration);
         let max_connections = self.one("edge.max_connections", |text| {
             units::count(text).and_then(between(1, 10_000_000))
@@ -307,6 +318,16 @@ impl Reader {
                     .map_err(|_| format!("{n} is more than {}", u32::MAX)),
             },
         });
+        let proxy_protocol = self.list("edge.proxy_protocol", units::network);
+        let max_memory = self.one("edge.max_memory", |text| match text {
+            "off" => Ok(MaxMemory::Unbounded),
+            text => units::size(text).and_then(|bytes| match bytes {
+                ..LEAST_MEMORY => Err(format!(
+                    "{bytes} bytes are less than a node needs by itself: give it at least 64MiB"
+                )),
+                bytes => Ok(MaxMemory::Bytes(bytes)),
+            }),
+        });
         let edge = Edge {
             h2c: h2c?,
             drain_delay: drain_delay?,
@@ -316,9 +337,13 @@ impl Reader {
             max_headers: max_headers?,
             header_timeout: header_timeout?,
             body_idle: body_idle?,
+            min_rate: min_rate?,
+            write_stall: write_stall?,
             idle: idle?,
             max_connections: max_connections?,
             per_address: per_address.flatten(),
+            proxy_protocol,
+            max_memory: max_memory.unwrap_or(MaxMemory::Found),
         };
         if edge.max_uri > edge.max_header_bytes {
             self.invalid(

@@ -201,9 +201,13 @@ pub const GROUPS: &[Group] = &[
             setting("edge.max_headers", Kind::Count, "100", "N", "Most header fields of a request; more are a 431."),
             setting("edge.header_timeout", Kind::Duration, "10s", "DURATION", "How long a client may take to send a request's head."),
             setting("edge.body_idle", Kind::Duration, "60s", "DURATION", "How long a request's body may stand still."),
+            setting("edge.min_rate", Kind::Size, "512B", "SIZE", "Bytes a second that a request's body must bring, beyond its first 5 s, on average of the time for which the client is waited for; a slower one is a 408. Holds until the answer begins, and not for gRPC; 0 asks for nothing."),
+            setting("edge.write_stall", Kind::Duration, "30s", "DURATION", "How long a client may take nothing of its answer; then its connection is closed."),
             setting("edge.idle", Kind::Duration, "60s", "DURATION", "How long a connection is kept between two requests."),
             setting("edge.max_connections", Kind::Count, "10000", "N", "Most connections of one listener; more are closed at once."),
             setting("edge.per_address", Kind::Count, "", "N", "Most connections of one client address; trusted proxies and loopback are not counted.").words("off"),
+            setting("edge.proxy_protocol", Kind::List, "", "ADDRESS,...", "Peers, by IP or CIDR, whose connections begin with a header of the PROXY protocol (version 1 or 2) that tells the client's address; one without it is closed. The connections of others never do."),
+            setting("edge.max_memory", Kind::Size, "", "SIZE", "Resident memory near which load is shed; `off` for none.").words("what the control group or the machine has"),
         ],
     },
     Group {

@@ -48,6 +48,12 @@ fn without_anything_a_node_is_a_cluster_of_one_with_the_documented_defaults() {
     );
     assert_eq!(settings.edge.max_uri, 8192);
     assert_eq!(settings.edge.per_address, None);
+    assert_eq!(
+        (settings.edge.min_rate, settings.edge.write_stall),
+        (512, Duration::from_secs(30))
+    );
+    assert!(settings.edge.proxy_protocol.is_empty());
+    assert_eq!(settings.edge.max_memory, MaxMemory::Found);
     assert!(loaded.rows.iter().all(|row| row.origin == "default"));
     assert!(loaded.warnings.is_empty());
 }
@@ -355,4 +361,24 @@ fn the_page_of_the_documentation_is_the_registry_of_today() {
         kept == markdown(),
         "docs/settings.md is stale: SLUICE_WRITE_DOCS=1 cargo test -p sluice settings"
     );
+}
+
+#[test]
+fn what_is_known_of_the_edge_is_read_in_its_units() {
+    let settings = Settings::load(&sources(
+        &[
+            ("edge.proxy_protocol", "10.0.0.0/8,fd00::1"),
+            ("edge.max_memory", "1GiB"),
+            ("edge.min_rate", "0"),
+        ],
+        &[],
+        "",
+    ));
+    let edge = settings.unwrap().settings.edge;
+    assert_eq!(edge.proxy_protocol.len(), 2);
+    assert_eq!((edge.max_memory, edge.min_rate), (MaxMemory::Bytes(1 << 30), 0));
+    let off = Settings::load(&sources(&[("edge.max_memory", "off")], &[], "")).unwrap();
+    assert_eq!(off.settings.edge.max_memory, MaxMemory::Unbounded);
+    assert!(one_fault(&[("edge.max_memory", "1MiB")], &[], "").contains("64MiB"));
+    assert!(one_fault(&[("edge.proxy_protocol", "balancer")], &[], "").contains("CIDR"));
 }

@@ -1,7 +1,8 @@
 //! Values that people write with a unit, and addresses.
 
+use ipnet::IpNet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A host name or IP with a port, as others are to reach it. Displayed as `host:port`, IPv6 in brackets.
@@ -99,6 +100,22 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         None if text.parse::<std::net::IpAddr>().is_ok() => format!("{text:?} lacks the port: write IP:PORT"),
         _ => format!("{text:?} is not an address: write IP:PORT, such as 127.0.0.1:9080 or [::1]:9080"),
     })
+}
+
+/// An IP, or a CIDR.
+///
+/// # Errors
+/// What to write instead.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ip.to_canonical().into());
+    }
+    let why = || format!("{text:?} is no address: write an IP or a CIDR, such as 10.0.0.9 or 10.0.0.0/24");
+    let net: IpNet = text.parse().map_err(|_| why())?;
+    match net == net.trunc() {
+        true => Ok(net),
+        false => Err(format!("{text:?} has bits behind its prefix: write {}", net.trunc())),
+    }
 }
 
 /// `HOST:PORT`, where the host is a name or an IP.
@@ -205,6 +222,20 @@ mod tests {
         assert!(address("8080").unwrap_err().contains("0.0.0.0:8080"));
         assert!(address("localhost:1").unwrap_err().contains("127.0.0.1:1"));
         assert!(address("10.0.0.1").unwrap_err().contains("port"));
+    }
+
+    #[test]
+    fn a_network_is_an_ip_or_a_cidr_without_bits_behind_its_prefix() {
+        for (text, net) in [
+            ("10.0.0.9", "10.0.0.9/32"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("::ffff:10.0.0.9", "10.0.0.9/32"),
+            ("fd00::/8", "fd00::/8"),
+        ] {
+            assert_eq!(network(text).unwrap(), net.parse().unwrap());
+        }
+        assert!(network("10.0.0.9/8").unwrap_err().contains("10.0.0.0/8"));
+        assert!(network("n1").unwrap_err().contains("CIDR"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{Client, LAST_BYTES, LATE, Stream, http2};
 use crate::crew::{Seat, Stage as Life};
 use crate::incoming::Incoming;
 use crate::outgoing::Outgoing;
+use crate::overload::Level;
 use crate::settings::Edge;
 use crate::tunnel::{self, Left};
 use crate::way;
@@ -101,7 +102,7 @@ pub(super) fn builder(edge: &Edge) -> http1::Builder {
 /// Serves a connection to its end, in a task of its own.
 pub(super) fn serve(worker: &Rc<Worker>, stream: TcpStream, client: Rc<Client>, seat: Seat) {
     let io = Io::tcp(stream, worker.door.limits);
-    let tap = Tap::new(io, Rc::clone(&client.wire), Rc::clone(worker));
+    let tap = Tap::new(io, Rc::clone(&client), Rc::clone(worker));
     let service = {
         let (worker, client) = (Rc::clone(worker), Rc::clone(&client));
         service_fn(move |request: http::Request<Read>| {
@@ -219,7 +220,7 @@ where
         let Some((mut io, _)) = self.take_io() else {
             return Poll::Ready(());
         };
-        let bytes = self.worker.refuse_unread(code);
+        let bytes = self.worker.refuse_unread(&self.client, code);
         let mut farewell = Box::pin(async move {
             if io.write_all(&bytes).await.is_ok() {
                 let _ = io.shutdown().await;
@@ -270,9 +271,9 @@ where
                 if std::mem::take(&mut self.slow) {
                     wire.end(Instant::now());
                 }
-                let patience = match self.worker.orders().stage {
-                    Life::Serving => edge.idle,
-                    _ => LATE.min(edge.idle),
+                let patience = match self.worker.orders() {
+                    orders if orders.stage > Life::Serving || orders.level > Level::Calm => LATE.min(edge.idle),
+                    _ => edge.idle,
                 };
                 Some((wire.since() + patience, Then::Close))
             }

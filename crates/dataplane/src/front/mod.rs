@@ -16,6 +16,7 @@ pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use wire::Wire;
 
+use crate::admission::Origin;
 use crate::crew::{Handed, Seat};
 use crate::settings::Edge;
 use crate::worker::Worker;
@@ -23,7 +24,6 @@ use http::HeaderValue;
 use sluice_http_semantics::forwarded::{Peer, Scheme};
 use sluice_transport::Limits;
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -36,7 +36,8 @@ const LINGER: (Duration, u64) = (Duration::from_secs(2), 64 * 1024 * 1024);
 /// How long what was read of an answer in time may take on its last way to the client.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// How long a connection that came right before the end may take to say something.
+/// How long a connection may stay idle that came right before the end, or while descriptors or
+/// memory are short.
 const LATE: Duration = Duration::from_secs(1);
 
 /// Requests after which a connection is ended, and its age: clients spread anew over the workers
@@ -57,7 +58,7 @@ pub(crate) struct Door {
 /// Who is at the other end of a connection, and by which way it came.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) peer: SocketAddr,
+    pub(crate) origin: Origin,
     /// For the fields that tell the service of the client.
     pub(crate) forwarded: Peer,
     /// The listener's place in the settings.
@@ -86,12 +87,12 @@ impl Door {
 }
 
 /// Serves a connection to its end, in a task of its own.
-pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, place: usize, seat: Seat) {
+pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, origin: Origin, place: usize, seat: Seat) {
     let now = Instant::now();
     let port = worker.crew.settings.listeners[place].address.port();
     let client = Rc::new(Client {
-        peer,
-        forwarded: Peer::new(peer.ip(), Scheme::Http, port),
+        origin,
+        forwarded: Peer::new(origin.client.ip(), Scheme::Http, port),
         place,
         made: now,
         wire: Rc::new(Wire::new(now)),
@@ -104,6 +105,6 @@ pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, pl
 pub(crate) fn serve_handed(worker: &Rc<Worker>, handed: Handed) {
     // What cannot be registered here cannot be served anywhere: the connection closes.
     if let Ok(stream) = TcpStream::from_std(handed.stream) {
-        serve(worker, stream, handed.peer, handed.listener, handed.seat);
+        serve(worker, stream, handed.origin, handed.listener, handed.seat);
     }
 }

@@ -7,6 +7,7 @@
 //! hyper does not look at the socket while a request waits for its answer and half-closing is
 //! allowed. Here somebody does.
 
+use super::Client;
 use super::http2::PREFACE;
 use super::wire::{Left, Wire};
 use crate::worker::Worker;
@@ -33,6 +34,7 @@ const SMALL: usize = 8 * 1024;
 pub(super) struct Tap {
     io: Io<TcpStream>,
     wire: Rc<Wire>,
+    client: Rc<Client>,
     worker: Rc<Worker>,
     instead: Option<Instead>,
     /// The first bytes, held back while they may be HTTP/2's preface: hyper would refuse a part of it.
@@ -77,11 +79,12 @@ impl Line {
 // === impl Tap ===
 
 impl Tap {
-    pub(super) fn new(io: Io<TcpStream>, wire: Rc<Wire>, worker: Rc<Worker>) -> Self {
+    pub(super) fn new(io: Io<TcpStream>, client: Rc<Client>, worker: Rc<Worker>) -> Self {
         Self {
             preface: worker.edge().h2c.then(SmallVec::new),
             io,
-            wire,
+            wire: Rc::clone(&client.wire),
+            client,
             worker,
             instead: None,
         }
@@ -163,7 +166,7 @@ impl Tap {
             return true;
         }
         if let Some(code) = self.own_answer(first) {
-            let bytes = self.worker.refuse_unread(code);
+            let bytes = self.worker.refuse_unread(&self.client, code);
             self.instead = Some(Instead { bytes, written: 0 });
             return true;
         }

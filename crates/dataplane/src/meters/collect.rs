@@ -2,6 +2,7 @@
 
 use super::tunnels::TunnelsSum;
 use super::{Cells, Closed, Direction, Http2, TunnelEnd, routes};
+use crate::crew::Crew;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -9,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use sluice_http_semantics::problem::Code;
 use sluice_telemetry::cells::DurationsSum;
+use sluice_telemetry::log::Log;
 use sluice_telemetry::names::{self, Kind, Name};
 use sluice_upstream::Meters;
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ pub(crate) struct Collect {
     /// By place, as in [`Cells::listeners`].
     pub(crate) listeners: Vec<Arc<str>>,
     pub(crate) upstreams: Meters,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) log: Log,
 }
 
 /// Label values in the order of a [`Name`]'s labels.
@@ -48,6 +52,12 @@ impl Collector for Collect {
         counters(out, &names::HTTP2_ENDED, ended)?;
         let handed = sum(&|cells| cells.handed.get());
         counters(out, &names::CONNECTIONS_HANDED, [(vec![], handed)])?;
+        let levels = self.crew.room.levels();
+        let levels = levels.map(|(resource, level)| (vec![resource.as_str()], level.into()));
+        gauges(out, &names::OVERLOAD, levels)?;
+        let dropped = self.log.dropped();
+        let dropped = [(vec!["access"], dropped.lines), (vec!["events"], dropped.events)];
+        counters(out, &names::LOG_DROPPED, dropped)?;
         let panics = [
             (vec!["request"], sum(&|cells| cells.panics.get())),
             (vec!["worker"], sum(&|cells| cells.deaths.get())),

@@ -55,6 +55,12 @@ pub(crate) struct OfListener {
 pub(crate) enum Closed {
     Limit,
     Address,
+    /// Memory or descriptors are at their limit.
+    Overload,
+    /// There was no descriptor for it.
+    Descriptors,
+    /// It did not begin with the header that its peer always sends.
+    Proxy,
     Error,
 }
 
@@ -100,19 +106,33 @@ impl Cells {
     }
 
     pub(crate) fn closed(&self, why: Closed) {
-        self.refused[why as usize].add(1);
+        self.closed_many(why, 1);
+    }
+
+    pub(crate) fn closed_many(&self, why: Closed, count: u64) {
+        self.refused[why as usize].add(count);
     }
 }
 
 // === impl Closed ===
 
 impl Closed {
-    pub(crate) const ALL: [Self; 3] = [Self::Limit, Self::Address, Self::Error];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Limit,
+        Self::Address,
+        Self::Overload,
+        Self::Descriptors,
+        Self::Proxy,
+        Self::Error,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Limit => "limit",
             Self::Address => "address",
+            Self::Overload => "overload",
+            Self::Descriptors => "descriptors",
+            Self::Proxy => "proxy",
             Self::Error => "error",
         }
     }

@@ -16,9 +16,9 @@ const PAIRS: usize = 48;
 /// One worker's durations of one route, or of requests without one.
 #[derive(Debug)]
 pub(crate) struct RouteCells {
-    pub(super) gateway: Arc<str>,
-    pub(super) http_route: Arc<str>,
-    id: Arc<str>,
+    pub(crate) gateway: Arc<str>,
+    pub(crate) http_route: Arc<str>,
+    pub(crate) id: Arc<str>,
     serial: u64,
     /// The route's newest form; once it is gone from memory, so is the route from every snapshot.
     route: Mutex<Weak<Route>>,

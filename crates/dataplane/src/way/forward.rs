@@ -4,11 +4,11 @@ use super::asked::{Asked, Kept};
 use super::destination::Toward;
 use super::upgrade;
 use crate::exchange::Exchange;
-use crate::incoming::{Incoming, Limited};
+use crate::incoming::{BodyLimits, Incoming, Limited};
 use crate::own_answer::Refusal;
-use http::header::SET_COOKIE;
+use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::uri::PathAndQuery;
-use http::{Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use http_body::Body as _;
 use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::hop::remove_response_hop_by_hop;
@@ -21,7 +21,12 @@ use sluice_snapshot::Route;
 use sluice_upstream::{Body, BodyError, SendError, SendErrorKind, Which};
 
 /// The body of a request, with the limits of its route. What tells its length is judged at once.
-pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Result<Body, Refusal> {
+pub(super) fn limited(
+    exchange: &mut Exchange,
+    route: &Route,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Body, Refusal> {
     if body.is_end_stream() {
         return Ok(Body::Empty);
     }
@@ -30,9 +35,20 @@ pub(super) fn limited(exchange: &Exchange, route: &Route, body: Incoming) -> Res
     {
         return Err(Refusal::too_large(limit));
     }
+    let edge = exchange.worker.edge();
+    let limits = BodyLimits {
+        most: route.max_body,
+        idle: edge.body_idle,
+        rate: if is_grpc(headers) { 0 } else { edge.min_rate },
+    };
     let stream = exchange.stream.clone();
-    let idle = exchange.worker.edge().body_idle;
-    Ok(Body::boxed(Limited::new(body, stream, route.max_body, idle)))
+    Ok(Body::boxed(Limited::new(body, stream, limits, exchange.upload())))
+}
+
+/// A call whose client says little now and then is as it should be.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 /// Where a request goes, if not where it was sent.

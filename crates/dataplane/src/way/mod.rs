@@ -17,6 +17,7 @@ use crate::exchange::Exchange;
 use crate::front::{Client, LONGEST_LIFE, MOST_REQUESTS, Stream};
 use crate::incoming::Incoming;
 use crate::outgoing::Outgoing;
+use crate::overload::Level;
 use crate::own_answer::Refusal;
 use crate::worker::{Held, Worker};
 use asked::{Asked, Kept};
@@ -60,7 +61,7 @@ pub(crate) fn answer(
 ) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> {
     let version = request.version();
     let held = worker.held();
-    let mut exchange = Exchange::begin(worker, client, stream, request.method());
+    let mut exchange = Exchange::begin(worker, client, stream, &held.snapshot, &request);
     let mut exposed = Exposed::default();
     let mut request = Some(request);
     async move {
@@ -117,7 +118,7 @@ fn finish(
 /// Whether the connection ends with this answer.
 fn is_last(exchange: &Exchange) -> bool {
     let client = &exchange.client;
-    exchange.worker.orders().turn_away
+    exchange.worker.orders().ends_connections()
         || client.wire.requests() >= MOST_REQUESTS
         || exchange.started().saturating_duration_since(client.made) >= LONGEST_LIFE
 }
@@ -129,6 +130,9 @@ async fn serve(
     request: &mut Option<Request<Incoming>>,
 ) -> Result<Response<Body>, Refusal> {
     let worker = Rc::clone(&exchange.worker);
+    if worker.orders().level > Level::Calm {
+        return Err(Refusal::overloaded());
+    }
     let Prepared {
         route,
         toward,
@@ -141,6 +145,9 @@ async fn serve(
     };
     exchange.attempts.switch = offer.is_some();
     let to = toward.destination;
+    if let Some(notes) = exchange.notes() {
+        notes.goes_to(&to.upstream.name);
+    }
     let sent = worker
         .upstreams
         .send(&to.upstream, &to.timeouts, request, &mut exchange.attempts)
@@ -176,13 +183,15 @@ fn prepare<'s>(
     };
     let (mut head, body) = request.into_parts();
     target::check(&head, exchange.worker.edge())?;
-    target::to_origin_form(&mut head, || exchange.worker.trusts(exchange.client.peer.ip()))?;
+    target::to_origin_form(&mut head, || {
+        exchange.worker.trusts(exchange.client.forwarded.address())
+    })?;
     let Chosen { route, inbound, what } = choose(exchange, exposed, held, &head)?;
     let (toward, target, kept) = match what {
         What::Forward { toward, target, kept } => (toward, target, kept),
         What::Answer(answer) => return Ok(Next::Answer(forward::composed(exchange, answer))),
     };
-    let body = forward::limited(exchange, route, body)?;
+    let body = forward::limited(exchange, route, &head.headers, body)?;
     if let Some(target) = target {
         exchange.attempts.bare_path = target.bare;
         head.uri = target.uri;
@@ -235,6 +244,9 @@ fn choose<'s>(
     let path = target::path(&head.uri)?;
     let listener = &exchange.worker.crew.settings.listeners[client.place].name;
     let Some(gateway) = held.snapshot.gateway(listener, &host) else {
+        if let Some(notes) = exchange.notes() {
+            notes.asks(&host, path.as_str());
+        }
         return Err(Refusal::new(Code::NoRoute, "no gateway has this host on this listener"));
     };
     *exposed = Exposed::of(gateway);
@@ -242,6 +254,10 @@ fn choose<'s>(
         true => Inbound::resolve(&head.headers, &client.forwarded, &gateway.trusted),
         false => Inbound::of_stranger(&client.forwarded, head.headers.get(HOST).cloned()),
     };
+    if let Some(notes) = exchange.notes() {
+        notes.asks(&host, path.as_str());
+        notes.of(&gateway.name, &inbound);
+    }
     if let Some(id) = &inbound.request_id {
         exchange.id = id.clone();
     }

@@ -3,10 +3,12 @@
 
 mod accept;
 mod ids;
+mod spare;
 mod thread;
 
 pub(crate) use thread::{Begin, begin};
 
+use crate::access_log::{AccessLog, AnsweredBy, Ended};
 use crate::crew::{Crew, Orders};
 use crate::fault_points::FaultPoints;
 use crate::front::{Client, Door, Wire};
@@ -17,8 +19,10 @@ use crate::tunnel::Buffer;
 use http::HeaderValue;
 use ids::Ids;
 use sluice_http_semantics::problem::Code;
+use sluice_http_semantics::problem::Outcome;
 use sluice_snapshot::{Front, Serial, Snapshot};
-use sluice_upstream::{Upstreams, WorkerContext};
+use sluice_telemetry::log::Lines;
+use sluice_upstream::{Attempts, Upstreams, WorkerContext};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) crew: Arc<Crew>,
     pub(crate) cells: Arc<Cells>,
     pub(crate) routes: Routes,
+    pub(crate) access_log: AccessLog,
     pub(crate) upstreams: Upstreams,
     pub(crate) door: Door,
     pub(crate) ids: Ids,
@@ -77,7 +82,7 @@ pub(crate) struct Listed {
 // === impl Worker ===
 
 impl Worker {
-    fn new(begin: &Begin, fault_points: FaultPoints) -> Rc<Self> {
+    fn new(begin: &Begin, lines: Rc<Lines>, fault_points: FaultPoints) -> Rc<Self> {
         let settings = &begin.crew.settings;
         let front = begin.published.front(begin.index);
         let upstreams = Upstreams::new(WorkerContext {
@@ -91,6 +96,7 @@ impl Worker {
             crew: Arc::clone(&begin.crew),
             cells: Arc::clone(&begin.cells),
             routes: Routes::new(&begin.cells),
+            access_log: AccessLog::new(Arc::clone(&settings.node), lines),
             upstreams,
             door: Door::new(&settings.edge),
             ids: Ids::new(),
@@ -182,12 +188,29 @@ impl Worker {
         }
     }
 
-    /// The whole answer, head and body, to what was refused before it was a request. Counts it.
-    pub(crate) fn refuse_unread(&self, code: Code) -> Vec<u8> {
+    /// The whole answer, head and body, to what was refused before it was a request. Counts it, and
+    /// gives it its line.
+    pub(crate) fn refuse_unread(&self, client: &Client, code: Code) -> Vec<u8> {
         self.cells.rejected(code);
         let unmatched = self.routes.unmatched();
         unmatched.observe(Method::OTHER, code.status(), Duration::ZERO);
-        own_answer::unread(self, code)
+        let id = self.ids.next();
+        let held = self.held();
+        let ended = Ended {
+            id: &id,
+            client,
+            route: None,
+            attempts: &Attempts::default(),
+            status: code.status(),
+            outcome: Outcome::Refused(code),
+            answered_by: Some(AnsweredBy::Gateway),
+            received: 0,
+            sent: 0,
+            started: client.made,
+            duration: Duration::ZERO,
+        };
+        self.access_log.unread(&held.snapshot, &ended);
+        own_answer::unread(self, &held, &id, code)
     }
 
     /// Notes a panic that was caught.

@@ -7,7 +7,7 @@ use crate::fault_points::FaultPoints;
 use crate::front;
 use crate::meters::Cells;
 use sluice_snapshot::Published;
-use sluice_telemetry::log::Log;
+use sluice_telemetry::log::{Lines, Log};
 use sluice_upstream::{Meters, Resolver};
 use std::cell::RefCell;
 use std::io;
@@ -48,12 +48,14 @@ pub(crate) fn begin(
     begin: Begin,
     sockets: Vec<TcpListener>,
     inbox: mpsc::UnboundedReceiver<Handed>,
+    lines: Lines,
     ready: Ready,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name(format!("worker-{}", begin.index))
         .spawn(move || {
             begin.log.on_thread();
+            let lines = Rc::new(lines);
             let sockets: Sockets = Rc::new(RefCell::new(sockets.into_iter().map(Some).collect()));
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
@@ -65,7 +67,7 @@ pub(crate) fn begin(
             let _ = ready.send(Ok(runtime.metrics()));
             // Who waits for all workers waits for the last of these.
             drop(ready);
-            live(begin, &sockets, inbox, runtime);
+            live(begin, &sockets, inbox, &lines, runtime);
         })
 }
 
@@ -75,9 +77,15 @@ fn runtime() -> io::Result<LocalRuntime> {
         .build_local(LocalOptions::default())
 }
 
-fn live(begin: Begin, sockets: &Sockets, mut inbox: mpsc::UnboundedReceiver<Handed>, first: LocalRuntime) {
+fn live(
+    begin: Begin,
+    sockets: &Sockets,
+    mut inbox: mpsc::UnboundedReceiver<Handed>,
+    lines: &Rc<Lines>,
+    first: LocalRuntime,
+) {
     again_and_again(begin.index, &begin.cells, &begin.orders, first, |runtime| {
-        runtime.block_on(run(&begin, sockets, &mut inbox));
+        runtime.block_on(run(&begin, sockets, &mut inbox, Rc::clone(lines)));
     });
 }
 
@@ -109,8 +117,8 @@ fn again_and_again(
     }
 }
 
-async fn run(begin: &Begin, sockets: &Sockets, inbox: &mut mpsc::UnboundedReceiver<Handed>) {
-    let worker = Worker::new(begin, FaultPoints::from_environment());
+async fn run(begin: &Begin, sockets: &Sockets, inbox: &mut mpsc::UnboundedReceiver<Handed>, lines: Rc<Lines>) {
+    let worker = Worker::new(begin, lines, FaultPoints::from_environment());
     for place in 0..begin.crew.settings.listeners.len() {
         tokio::task::spawn_local(accept(Rc::clone(&worker), Rc::clone(sockets), place));
     }

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod access_log;
 mod backend;
 mod client;
+mod edge;
 mod exchange;
 mod fields;
 mod forwarding;

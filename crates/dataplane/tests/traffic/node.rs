@@ -9,6 +9,7 @@ use sluice_telemetry::log::{Log, Settings as LogSettings};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub struct Node {
@@ -26,6 +27,7 @@ pub fn settings(workers: usize, edge: Edge) -> Settings {
         workers,
         node: "n1".into(),
         edge,
+        proxy_protocol: Arc::default(),
     }
 }
 
@@ -81,14 +83,18 @@ impl Node {
     }
 
     pub fn bound(document: &str, bound: Bound, workers: usize) -> Self {
+        let unheard = Log::to(&LogSettings::default(), std::io::sink()).unwrap();
+        Self::logging(document, bound, workers, &unheard)
+    }
+
+    pub fn logging(document: &str, bound: Bound, workers: usize, log: &Log) -> Self {
         let addresses = bound.addresses().map(|(_, address)| address).collect();
         let parts = parts(document);
         let first = compile(&BTreeMap::new(), &parts, &Snapshot::empty(), 1);
         let published = Published::new(workers, first).unwrap();
         let metrics = Metrics::new();
-        let log = Log::new(&LogSettings::default()).unwrap();
         let dataplane = bound
-            .start(&published, &metrics, &log, tokio::runtime::Handle::current())
+            .start(&published, &metrics, log, tokio::runtime::Handle::current())
             .unwrap();
         Self {
             dataplane,

@@ -48,6 +48,14 @@ impl<'o> Object<'o> {
         let _ = write!(self.out, "{}.{:03}", micros / 1000, micros % 1000);
     }
 
+    /// A text that `make` writes, which is known to need no escape.
+    pub fn made(&mut self, name: &'static str, make: impl FnOnce(&mut String)) {
+        self.name(name);
+        self.out.push('"');
+        make(self.out);
+        self.out.push('"');
+    }
+
     /// A value whose text is known to need no escape.
     pub fn plain(&mut self, name: &'static str, value: std::fmt::Arguments<'_>) {
         self.name(name);

@@ -202,7 +202,7 @@ impl Connection {
 
     fn over(&self, error: Option<&h2::Error>) -> Poll<()> {
         if let Some(error) = error {
-            tracing::debug!(%error, client = %self.client.peer.ip(), "a connection of HTTP/2 ended");
+            tracing::debug!(%error, client = %self.client.forwarded.address(), "a connection of HTTP/2 ended");
         }
         Poll::Ready(())
     }
@@ -224,7 +224,7 @@ impl Connection {
     /// Whether the client is to go elsewhere with its next request.
     fn turns_away(&self) -> bool {
         let orders = self.worker.orders();
-        orders.turn_away
+        orders.ends_connections()
             || orders.stage >= Life::Closing
             || self.client.wire.requests() >= MOST_REQUESTS
             || (self.session.open() > 0 && self.client.made.elapsed() >= LONGEST_LIFE)
@@ -241,7 +241,7 @@ impl Connection {
     /// Ends the connection and all of its streams.
     fn calm(&mut self, why: Http2) {
         self.worker.cells.http2_ended(why, 1);
-        tracing::debug!(?why, client = %self.client.peer.ip(), "a connection of HTTP/2 was ended");
+        tracing::debug!(?why, client = %self.client.forwarded.address(), "a connection of HTTP/2 was ended");
         self.ended = true;
         if let Serving::Open(open) = &mut self.serving {
             open.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);

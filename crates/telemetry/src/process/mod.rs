@@ -2,6 +2,10 @@
 //!
 //! Where a file cannot be read (another system, a locked-down container), its facts are left out.
 
+mod limits;
+
+pub use limits::{Limits, Usage};
+
 use std::fmt;
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
