@@ -236,7 +236,6 @@ fn traffic(settings: &Settings) -> sluice_dataplane::Settings {
             max_memory: edge.max_memory,
             drain_delay: edge.drain_delay,
             drain_timeout: edge.drain_timeout,
-            ..Edge::default()
         },
         proxy_protocol: edge.proxy_protocol.clone().into(),
     }

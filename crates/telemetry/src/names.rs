@@ -341,7 +341,9 @@ mod tests {
         for name in ALL.iter().copied().flatten() {
             assert!(seen.insert(name.name), "{} twice", name.name);
             assert!(
-                name.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                name.name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
                 "{}",
                 name.name
             );
