@@ -8,7 +8,7 @@
 //! is not left out later, it never comes in.
 
 use crate::front::Client;
-use crate::meters::RouteCells;
+use crate::meters::{RouteCells, TunnelEnd};
 use http::header::USER_AGENT;
 use http::{HeaderMap, Request};
 use sluice_http_semantics::forwarded::{Inbound, Scheme};
@@ -80,6 +80,17 @@ pub(crate) struct Ended<'e> {
     pub(crate) sent: u64,
     pub(crate) started: Instant,
     pub(crate) duration: Duration,
+    /// It became a tunnel, which ended so.
+    pub(crate) tunnel: Option<TunnelEnd>,
+}
+
+/// What a tunnel takes over of the exchange that it began as, for the line that it has at its end.
+#[derive(Debug)]
+pub(crate) struct Parted {
+    pub(crate) notes: Box<Notes>,
+    pub(crate) id: RequestId,
+    pub(crate) attempts: Attempts,
+    pub(crate) started: Instant,
 }
 
 /// Whose answer it was.
@@ -226,6 +237,9 @@ fn of_answer(line: &mut Object<'_>, ended: &Ended<'_>) {
 
 fn of_exchange(line: &mut Object<'_>, ended: &Ended<'_>) {
     line.number(access::SENT, ended.sent);
+    if let Some(end) = ended.tunnel {
+        line.plain(access::TUNNEL, format_args!("{}", end.as_str()));
+    }
     line.millis(access::DURATION, ended.duration);
 }
 

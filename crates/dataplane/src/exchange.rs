@@ -1,6 +1,6 @@
 //! The record of one request, from its head to the last byte of its answer.
 
-use crate::access_log::{AnsweredBy, Ended, Notes};
+use crate::access_log::{AnsweredBy, Ended, Notes, Parted};
 use crate::front::{Client, Stream};
 use crate::incoming::Upload;
 use crate::meters::{Method, RouteCells};
@@ -115,6 +115,17 @@ impl Exchange {
         self.notes.as_deref_mut()
     }
 
+    /// Goes on as a tunnel, which has the line in its place.
+    pub(crate) fn part(&mut self) -> Option<Box<Parted>> {
+        let notes = self.notes.take()?;
+        Some(Box::new(Parted {
+            notes,
+            id: self.id.clone(),
+            attempts: std::mem::take(&mut self.attempts),
+            started: self.started,
+        }))
+    }
+
     /// The request has a body, which is passed on: where to tell how far it is.
     pub(crate) fn upload(&mut self) -> Rc<Upload> {
         Rc::clone(self.upload.insert(Rc::default()))
@@ -202,6 +213,7 @@ impl Drop for Exchange {
                 sent: self.sent,
                 started: self.started,
                 duration,
+                tunnel: None,
             };
             worker.access_log.end(notes, &ended);
         }

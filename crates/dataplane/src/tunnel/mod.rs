@@ -16,6 +16,7 @@ mod frames;
 mod pipe;
 mod record;
 
+use crate::access_log::Parted;
 use crate::crew::{Seat, Stage};
 use crate::front::{Client, Timer};
 use crate::meters::{Direction, RouteCells, TunnelEnd};
@@ -59,6 +60,8 @@ pub(crate) struct Opening {
     pub(crate) id: Box<str>,
     /// The URL of the target.
     pub(crate) target: Arc<str>,
+    /// For its line in the access log, where it has one.
+    pub(crate) parted: Option<Box<Parted>>,
 }
 
 /// A client's connection as HTTP left it.

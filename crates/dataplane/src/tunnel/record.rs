@@ -1,9 +1,11 @@
 //! The record of one tunnel, from the 101 to its end.
 
 use super::Opening;
+use crate::access_log::{AnsweredBy, Ended, Parted};
 use crate::front::Client;
 use crate::meters::{Direction, RouteCells, TunnelEnd};
 use crate::worker::Worker;
+use sluice_http_semantics::problem::Outcome;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -22,6 +24,7 @@ pub(super) struct Record {
     /// By [`Direction`].
     bytes: [u64; 2],
     end: TunnelEnd,
+    parted: Option<Box<Parted>>,
 }
 
 // === impl Record ===
@@ -36,6 +39,7 @@ impl Record {
             id: std::mem::take(&mut opening.id),
             protocol: std::mem::take(&mut opening.protocol),
             target: Arc::clone(&opening.target),
+            parted: opening.parted.take(),
             opened: now,
             bytes: [0; 2],
             // What is dropped without a word was ended with its worker.
@@ -75,7 +79,7 @@ impl Drop for Record {
         let [to_upstream, to_client] = self.bytes;
         tracing::debug!(
             id = %self.id,
-            client = %self.client.peer.ip(),
+            client = %self.client.forwarded.address(),
             route = self.route.name(),
             protocol = %self.protocol,
             target = %self.target,
@@ -85,5 +89,37 @@ impl Drop for Record {
             ?duration,
             "a tunnel ended"
         );
+        if let Some(parted) = self.parted.take() {
+            let Parted {
+                notes,
+                id,
+                attempts,
+                started,
+            } = *parted;
+            let ended = Ended {
+                id: &id,
+                client: &self.client,
+                route: Some(&self.route),
+                attempts: &attempts,
+                status: 101,
+                outcome: outcome(self.end),
+                answered_by: Some(AnsweredBy::Upstream),
+                received: to_upstream,
+                sent: to_client,
+                started,
+                duration: started.elapsed(),
+                tunnel: Some(self.end),
+            };
+            self.worker.access_log.end(notes, &ended);
+        }
+    }
+}
+
+/// What ends by a side's wish, or by ours in order, is well.
+fn outcome(end: TunnelEnd) -> Outcome {
+    match end {
+        TunnelEnd::Closed | TunnelEnd::Idle | TunnelEnd::Drained => Outcome::Ok,
+        TunnelEnd::ClientReset => Outcome::ClientClosed,
+        TunnelEnd::UpstreamReset | TunnelEnd::Stalled | TunnelEnd::Stopped => Outcome::Partial,
     }
 }

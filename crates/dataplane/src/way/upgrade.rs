@@ -75,7 +75,7 @@ pub(super) fn switched(
             "the target switched to a protocol that was not offered to it",
         ));
     };
-    exchange.stream.switch(Box::new(Opening {
+    let opening = Box::new(Opening {
         service,
         protocol: accepted.to_string().into(),
         websocket: accepted.is_websocket(),
@@ -84,7 +84,9 @@ pub(super) fn switched(
         route: exchange.route_cells(),
         id: exchange.id.to_string().into(),
         target: exchange.attempts.target.clone().unwrap_or_else(|| Arc::from("")),
-    }));
+        parted: exchange.part(),
+    });
+    exchange.stream.switch(opening);
     Ok(accepted)
 }
 

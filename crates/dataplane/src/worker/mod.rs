@@ -208,6 +208,7 @@ impl Worker {
             sent: 0,
             started: client.made,
             duration: Duration::ZERO,
+            tunnel: None,
         };
         self.access_log.unread(&held.snapshot, &ended);
         own_answer::unread(self, &held, &id, code)

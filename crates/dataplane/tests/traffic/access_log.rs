@@ -2,12 +2,14 @@
 
 use crate::backend::{Backend, ok};
 use crate::node::{Node, forwarding, run, settings, until};
+use crate::upgrade::SWITCH;
 use serde_json::Value;
 use sluice_dataplane::{Dataplane, Edge, Settings};
 use sluice_telemetry::log::{Log, Settings as LogSettings};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 /// What was written to a log.
 #[derive(Clone, Default)]
@@ -58,6 +60,16 @@ impl Logged {
         self.log.flush(Duration::from_secs(30));
         let text = String::from_utf8(self.sink.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The line of this path, once it is there.
+    async fn line_of(&self, path: &str) -> Value {
+        loop {
+            if let Some(line) = self.lines().await.into_iter().find(|line| line["url.path"] == path) {
+                return line;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     async fn line(&self) -> Value {
@@ -266,5 +278,39 @@ fn hostile_texts_stay_inside_of_their_line() {
         assert!(lines[0].get("x").is_none());
         let bytes = logged.sink.0.lock().unwrap().clone();
         assert!(bytes.len() <= 4096, "{}", bytes.len());
+    });
+}
+
+#[test]
+fn a_tunnel_has_its_line_when_it_ends_with_the_bytes_of_both_ways() {
+    run(async {
+        let backend = Backend::new(|mut conn| async move {
+            conn.head().await;
+            conn.say([SWITCH.as_bytes(), b"hello"].concat()).await;
+            conn.rest().await;
+        })
+        .await;
+        let logged = Logged::new(&forwarding(&backend.url(), ""), "all");
+        let mut client = logged.node.client().await;
+        client
+            .say("GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+            .await;
+        assert_eq!(client.head().await.unwrap().0, 101);
+        assert_eq!(logged.lines().await.len(), 0);
+        client.say("a message").await;
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.end().await.bytes, b"hello");
+        let line = logged.line_of("/chat").await;
+        let told: Vec<(&str, Value)> = vec![
+            ("http.response.status_code", 101.into()),
+            ("outcome", "ok".into()),
+            ("tunnel.end", "closed".into()),
+            ("http.request.body.size", 9.into()),
+            ("http.response.body.size", 5.into()),
+            ("upstream", "a".into()),
+        ];
+        for (member, value) in told {
+            assert_eq!(line[member], value, "{member} of {line}");
+        }
     });
 }

@@ -57,6 +57,9 @@ members! {
     ANSWERED_BY = "answered_by";
     /// Bytes of the answer's body that were sent.
     SENT = "http.response.body.size";
+    /// How it ended, where the request became a tunnel: as the label `why` of `sluice_tunnels_ended_total`. Sizes and
+    /// duration are then those of the tunnel.
+    TUNNEL = "tunnel.end";
     /// From the request's head to the last byte of its answer, in milliseconds.
     DURATION = "duration_ms";
     /// The upstream's name, where the request was to go to one.
