@@ -25,6 +25,8 @@ pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod document;
+pub mod frames;
+pub mod http2;
 pub mod load;
 pub mod mangle;
 pub mod nemesis;

@@ -1,7 +1,8 @@
 //! Many clients at once, each on a connection that it keeps, all answers judged.
 
 use crate::call::{Answer, connect};
-use http::{Request, Uri};
+use crate::http2::{Http2, whole};
+use http::Request;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -18,7 +19,12 @@ const KEPT: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 type Verdict = Arc<dyn Fn(&Answer) -> Result<(), String> + Send + Sync>;
-type Client = SendRequest<Empty<bytes::Bytes>>;
+
+/// A connection of one client.
+enum Client {
+    Http1(SendRequest<Empty<bytes::Bytes>>),
+    Http2(Http2),
+}
 
 /// A load to be put on some addresses.
 #[derive(Clone)]
@@ -27,6 +33,8 @@ pub struct Load {
     host: String,
     paths: Vec<String>,
     connections: usize,
+    /// Requests at a time on a connection of HTTP/2; 0 is HTTP/1.1.
+    streams: usize,
     every: Option<Duration>,
     fresh_after: Option<usize>,
     verdict: Verdict,
@@ -78,6 +86,7 @@ impl Load {
             host: "shop.example.com".into(),
             paths: vec!["/".into()],
             connections: 8,
+            streams: 0,
             every: None,
             fresh_after: None,
             verdict: Arc::new(|answer| match answer.status.as_u16() {
@@ -102,6 +111,12 @@ impl Load {
     /// How many clients there are, each with one connection.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
+        self
+    }
+
+    /// They speak HTTP/2 with prior knowledge, each with so many requests at a time on its connection.
+    pub fn http2(mut self, streams: usize) -> Self {
+        self.streams = streams;
         self
     }
 
@@ -206,7 +221,7 @@ async fn client(load: Load, number: usize, stop: Arc<AtomicBool>, shared: Arc<Sh
             Some((sender, used)) if load.fresh_after != Some(used) && !sender.is_closed() => (sender, used),
             _ => {
                 last.clear();
-                match open(load.to[turn % load.to.len()]).await {
+                match Client::open(load.to[turn % load.to.len()], load.streams > 0).await {
                     Ok(sender) => (sender, 0),
                     Err(why) => {
                         turn += 1;
@@ -221,67 +236,107 @@ async fn client(load: Load, number: usize, stop: Arc<AtomicBool>, shared: Arc<Sh
         };
         let path = &load.paths[turn % load.paths.len()];
         turn += 1;
-        let outcome = tokio::time::timeout(PATIENCE, exchange(&mut sender, &load.host, path)).await;
-        shared.answers.fetch_add(1, Ordering::Relaxed);
-        let mut tally = shared.tally.lock().expect("no holder panics");
-        match outcome {
-            Ok(Ok(answer)) => {
-                let (node, version) = (answer.header("sluice-node").to_owned(), told_version(&answer));
-                if last.insert(node, version).is_some_and(|before| before > version) {
-                    tally.back_in_time += 1;
-                }
-                match (load.verdict)(&answer) {
-                    Ok(()) => tally.note_good(&answer),
-                    Err(why) => {
-                        tally.bad += 1;
-                        tally.note(why);
+        let mut kept = true;
+        for outcome in sender.exchange(&load, path).await {
+            shared.answers.fetch_add(1, Ordering::Relaxed);
+            let mut tally = shared.tally.lock().expect("no holder panics");
+            match outcome {
+                Ok(answer) => {
+                    let (node, version) = (answer.header("sluice-node").to_owned(), told_version(&answer));
+                    // Answers that overtake each other are no step back.
+                    if load.streams <= 1 && last.insert(node, version).is_some_and(|before| before > version) {
+                        tally.back_in_time += 1;
                     }
+                    match (load.verdict)(&answer) {
+                        Ok(()) => tally.note_good(&answer),
+                        Err(why) => {
+                            tally.bad += 1;
+                            tally.note(why);
+                        }
+                    }
+                    kept &= answer.header("connection") != "close";
                 }
-                if answer.header("connection") != "close" {
-                    connection = Some((sender, used + 1));
+                Err(why) => {
+                    kept = false;
+                    tally.broken += 1;
+                    tally.note(format!("{path}, request {used} of its connection: {why}"));
                 }
             }
-            Ok(Err(why)) => {
-                tally.broken += 1;
-                tally.note(format!("{path}, request {used} of its connection: {why}"));
+        }
+        if kept {
+            connection = Some((sender, used + 1));
+        }
+    }
+}
+
+impl Client {
+    async fn open(to: SocketAddr, http2: bool) -> Result<Self, String> {
+        if http2 {
+            return Http2::connect(to)
+                .await
+                .map(Self::Http2)
+                .map_err(|error| error.to_string());
+        }
+        let stream = connect(to, None).await.map_err(|error| format!("{to}: {error}"))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| format!("{to}: {error}"))?;
+        tokio::spawn(connection);
+        Ok(Self::Http1(sender))
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(connection) => connection.is_closed(),
+        }
+    }
+
+    /// As many requests as the load has at a time, and what came of each.
+    async fn exchange(&mut self, load: &Load, path: &str) -> Vec<Result<Answer, String>> {
+        match self {
+            Self::Http1(sender) => {
+                let exchange = one(sender, &load.host, path);
+                let outcome = tokio::time::timeout(PATIENCE, exchange).await;
+                vec![outcome.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))]
             }
-            Err(_) => {
-                tally.broken += 1;
-                tally.note(format!("{path}: no answer within {PATIENCE:?}"));
+            Self::Http2(connection) => {
+                let mut streams = JoinSet::new();
+                for _ in 0..load.streams {
+                    let connection = connection.clone();
+                    let request = Request::get(format!("http://{}{path}", load.host)).body(whole(""));
+                    streams.spawn(async move {
+                        let request = request.map_err(|error| error.to_string())?;
+                        connection.ask(request).await.map_err(|error| spell(&error))
+                    });
+                }
+                streams.join_all().await
             }
         }
     }
 }
 
-async fn open(to: SocketAddr) -> Result<Client, String> {
-    let stream = connect(to, None).await.map_err(|error| format!("{to}: {error}"))?;
-    let (sender, connection) = handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| format!("{to}: {error}"))?;
-    tokio::spawn(connection);
-    Ok(sender)
-}
-
-async fn exchange(sender: &mut Client, host: &str, path: &str) -> Result<Answer, String> {
+async fn one(sender: &mut SendRequest<Empty<bytes::Bytes>>, host: &str, path: &str) -> Result<Answer, String> {
     // A connection that the other side closed between two requests takes none: that is no broken exchange, but a
     // request that falls on it unseen is.
-    let uri: Uri = path.parse().map_err(|error| format!("{path}: {error}"))?;
-    let request = Request::builder()
-        .uri(uri)
+    let request = Request::get(path)
         .header("host", host)
         .body(Empty::new())
         .map_err(|e| e.to_string())?;
-    sender.ready().await.map_err(spell)?;
-    let response = sender.send_request(request).await.map_err(spell)?;
+    sender.ready().await.map_err(|error| spell(&error))?;
+    let response = sender.send_request(request).await.map_err(|error| spell(&error))?;
     Answer::read(response).await.map_err(|error| error.to_string())
 }
 
-fn spell(error: hyper::Error) -> String {
-    use std::error::Error;
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+/// An error with all that brought it about.
+fn spell(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
     }
+    text
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 async fn changes_in_a_row_under_load_cost_no_request_and_mix_no_versions() {
     let world = World::new();
     let echo = world.echo("a").await;
-    let cluster = Cluster::three(&world).await;
+    let cluster = Cluster::of(3).flags(&["--edge-h2c"]).start(&world).await;
     cluster.apply(&marking(&echo.url(), 0)).await;
     let at = || cluster.nodes().iter().map(|node| node.http());
     let kept = Load::on(at()).host(HOST).connections(6).verdict(one_mark).start();
@@ -23,6 +23,13 @@ async fn changes_in_a_row_under_load_cost_no_request_and_mix_no_versions() {
         .host(HOST)
         .connections(3)
         .fresh_after(5)
+        .verdict(one_mark)
+        .start();
+    // Streams share a connection over the changes.
+    let streams = Load::on(at())
+        .host(HOST)
+        .connections(3)
+        .http2(4)
         .verdict(one_mark)
         .start();
     let count = rounds(150, 1_000);
@@ -37,6 +44,7 @@ async fn changes_in_a_row_under_load_cost_no_request_and_mix_no_versions() {
     let (kept, fresh) = (kept.stop().await, fresh.stop().await);
     kept.expect_flawless();
     fresh.expect_flawless();
+    streams.stop().await.expect_flawless();
     assert!(
         kept.versions.len() > count / 10,
         "the load saw {} of {count} versions",
@@ -50,7 +58,7 @@ async fn changes_in_a_row_under_load_cost_no_request_and_mix_no_versions() {
 #[tokio::test]
 async fn no_request_falls_between_two_versions_that_replace_everything() {
     let world = World::new();
-    let cluster = Cluster::three(&world).await;
+    let cluster = Cluster::of(3).flags(&["--edge-h2c"]).start(&world).await;
     let mut random = Rng::with_seed(11);
     // The route that is asked for stands in all versions; order and names of the 200 others change.
     let document = |random: &mut Rng, round: usize| {
@@ -68,7 +76,9 @@ async fn no_request_falls_between_two_versions_that_replace_everything() {
     };
     cluster.apply(&document(&mut random, 0)).await;
     let at = cluster.nodes().iter().map(|node| node.http());
-    let load = Load::on(at).connections(6).paths(["/r1"]).start();
+    let load = Load::on(at).connections(6).paths(["/r1"]);
+    let streams = load.clone().connections(3).http2(4).start();
+    let load = load.start();
     for round in 1..=rounds(40, 100) {
         cluster
             .admin(round % 3 + 1)
@@ -76,6 +86,7 @@ async fn no_request_falls_between_two_versions_that_replace_everything() {
             .await;
     }
     load.stop().await.expect_flawless();
+    streams.stop().await.expect_flawless();
 }
 
 /// When a node was first seen to serve by each version.

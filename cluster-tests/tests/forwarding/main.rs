@@ -4,6 +4,7 @@ mod answers;
 mod bodies;
 mod connections;
 mod fields;
+mod http2;
 
 use cluster_tests::document::with_routes;
 use cluster_tests::wire::{Head, Wire};

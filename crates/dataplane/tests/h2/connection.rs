@@ -32,6 +32,7 @@ fn an_idle_connection_is_told_goodbye_and_a_busy_one_is_not() {
         let busy = decent(node.address()).await;
         assert_eq!(busy.ask(get("/slow")).await.unwrap().text(), "/slow");
         assert_eq!(silent.end().await, Some(NO_ERROR));
+        drop(silent);
         busy.connection.await.unwrap().unwrap();
         until("nothing is left", || node.dataplane.connections() == 0).await;
     });
@@ -76,6 +77,7 @@ fn a_drain_says_goodbye_and_lets_what_is_under_way_end() {
         }
         assert_eq!(last, Some(vec![0, 0, 0, 3]));
         assert_eq!(String::from_utf8(served).unwrap(), "/late/slow");
+        drop(raw);
         assert_eq!(read(answer.await.unwrap()).await.unwrap().text(), "/slow");
         client.connection.await.unwrap().unwrap();
         until("nothing is left", || node.dataplane.connections() == 0).await;

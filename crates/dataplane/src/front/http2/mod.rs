@@ -76,8 +76,9 @@ const PENDING_RESETS: usize = 20;
 const ERROR_RESETS: usize = 100;
 
 /// Streams that were answered early and whose bodies are still under way: how many, and for how long,
-/// what comes of them is dropped in silence.
-const DRAINING_STREAMS: (usize, Duration) = (256, Duration::from_secs(10));
+/// what comes of them is dropped in silence. Beyond it each piece would count as one of
+/// [`ERROR_RESETS`]; a stream costs half a kilobyte meanwhile.
+const DRAINING_STREAMS: (usize, Duration) = (MOST_REQUESTS as usize, Duration::from_secs(5));
 
 /// How long a connection may be silent before it is asked for a sign of life, and how long it has then.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -186,6 +187,9 @@ impl Connection {
             match &mut self.serving {
                 Serving::Handshake(handshake) => match ready!(handshake.as_mut().poll(cx)) {
                     Ok(mut h2) => {
+                        if self.closing.is_some() {
+                            h2.graceful_shutdown();
+                        }
                         let pings = h2.ping_pong();
                         self.serving = Serving::Open(Box::new(Open { h2, pings }));
                     }
