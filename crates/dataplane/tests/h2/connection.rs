@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, ok};
 use crate::decent::{decent, get, read};
-use crate::frames::{GOAWAY, NO_ERROR, Raw};
+use crate::frames::{ACK, GOAWAY, NO_ERROR, PING, Raw};
 use crate::node::{Node, forwarding, run, until};
 use crate::requests::h2c;
 use sluice_dataplane::Edge;
@@ -35,6 +35,33 @@ fn an_idle_connection_is_told_goodbye_and_a_busy_one_is_not() {
         drop(silent);
         busy.connection.await.unwrap().unwrap();
         until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_silent_client_is_asked_whether_it_is_there() {
+    run(async {
+        let backend = Backend::new(|mut conn| async move {
+            conn.request().await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let edge = Edge { idle: SOON, ..h2c() };
+        let node = Node::edge(&forwarding(&backend.url(), ""), edge);
+        let mut there = Raw::open(node.address()).await;
+        let mut gone = Raw::open(node.address()).await;
+        there.head(1, &crate::frames::get("/")).await;
+        gone.head(1, &crate::frames::get("/")).await;
+        for _ in 0..10 {
+            let mut frame = there.next().await.unwrap();
+            while frame.kind != PING {
+                frame = there.next().await.unwrap();
+            }
+            there.send(PING, ACK, 0, &frame.payload).await;
+        }
+        // The other one is asked as well, and says nothing.
+        while gone.next().await.is_some() {}
+        until("one is left", || node.dataplane.connections() == 1).await;
     });
 }
 

@@ -80,7 +80,8 @@ const ERROR_RESETS: usize = 100;
 /// [`ERROR_RESETS`]; a stream costs half a kilobyte meanwhile.
 const DRAINING_STREAMS: (usize, Duration) = (MOST_REQUESTS as usize, Duration::from_secs(5));
 
-/// How long a connection may be silent before it is asked for a sign of life, and how long it has then.
+/// How long a connection may be silent before it is asked for a sign of life, and how long it has then; less where
+/// `edge.idle` is less.
 const SILENCE: Duration = Duration::from_secs(30);
 const ECHO: Duration = Duration::from_secs(10);
 
@@ -252,12 +253,14 @@ impl Connection {
         }
     }
 
-    fn ask(&mut self) {
+    fn ask(&mut self, cx: &mut Context<'_>) {
         self.asked = Some(Instant::now());
         if let Serving::Open(open) = &mut self.serving
             && let Some(pings) = &mut open.pings
         {
-            // One that is still under way asks as well.
+            // The library wants the last answer taken before it asks again. A ping that is still under way asks
+            // as well.
+            let _ = pings.poll_pong(cx);
             let _ = pings.send_ping(Ping::opaque());
         }
     }
@@ -286,6 +289,7 @@ impl Connection {
             return None;
         }
         let (session, edge) = (&*self.session, self.worker.edge());
+        let (silence, echo) = (SILENCE.min(edge.idle / 2), ECHO.min(edge.idle));
         let mut all = [None; 3];
         self.incomplete = session.incomplete().map(|frame| match self.incomplete {
             Some((same, since)) if same == frame => (same, since),
@@ -297,15 +301,15 @@ impl Connection {
         let heard = session.heard();
         self.asked = self.asked.filter(|asked| *asked > heard);
         all[1] = Some(match self.asked {
-            Some(asked) => (asked + ECHO, Then::Cut),
-            None => (heard + SILENCE, Then::Ask),
+            Some(asked) => (asked + echo, Then::Cut),
+            None => (heard + silence, Then::Ask),
         });
         if self.is_quiet() {
             let since = session.idle_since();
             all[2] = Some(match self.closing {
                 // The client has to say that it heard of the end, and could have asked for more until then.
                 Some(closing) if self.worker.orders().stage >= Life::Closing => (closing.max(since) + LATE, Then::Cut),
-                Some(closing) => (closing.max(since) + ECHO, Then::Cut),
+                Some(closing) => (closing.max(since) + echo, Then::Cut),
                 None => (since + edge.idle, Then::Close),
             });
         }
@@ -345,7 +349,7 @@ impl Future for Connection {
             ready!(this.timer.poll_until(cx, at));
             match then {
                 Then::Close => this.close(),
-                Then::Ask => this.ask(),
+                Then::Ask => this.ask(cx),
                 Then::TooSlow => this.calm(Http2::Slow),
                 Then::Cut => return Poll::Ready(()),
             }
