@@ -5,7 +5,8 @@ use crate::front::{Client, Stream};
 use crate::incoming::Upload;
 use crate::meters::{Method, RouteCells};
 use crate::worker::Worker;
-use http::Request;
+use http::{HeaderValue, Request};
+use sluice_http_semantics::grpc;
 use sluice_http_semantics::problem::{Code, Outcome};
 use sluice_http_semantics::request_id::RequestId;
 use sluice_snapshot::{Route, Snapshot};
@@ -24,6 +25,8 @@ pub(crate) struct Exchange {
     /// `X-Request-Id`: ours, or a trusted proxy's.
     pub(crate) id: RequestId,
     pub(crate) attempts: Attempts,
+    /// Of a gRPC call: its content type, and that of an answer of ours.
+    pub(crate) grpc: Option<HeaderValue>,
     started: Instant,
     method: Method,
     head: bool,
@@ -58,6 +61,7 @@ impl Exchange {
         Self {
             id: worker.ids.next(),
             attempts: Attempts::default(),
+            grpc: grpc::content_type(method, request.headers()),
             started: Instant::now(),
             method: Method::of(method),
             head: method == http::Method::HEAD,
@@ -81,10 +85,17 @@ impl Exchange {
         self.route = Some(self.worker.routes.of(route));
     }
 
-    /// The answer is ours.
-    pub(crate) fn refused(&mut self, code: Code) {
+    /// The answer is ours, and goes out with this status.
+    pub(crate) fn refused(&mut self, code: Code, status: u16) {
         self.worker.cells.rejected(code);
-        self.answered(AnsweredBy::Gateway, code.status(), Outcome::Refused(code));
+        self.answered(AnsweredBy::Gateway, status, Outcome::Refused(code));
+    }
+
+    /// The answer had begun, and its end is ours.
+    pub(crate) fn ended_by(&mut self, code: Code) {
+        self.worker.cells.rejected(code);
+        self.outcome = Outcome::Refused(code);
+        self.whole = true;
     }
 
     /// The answer is a route's own, of the document.

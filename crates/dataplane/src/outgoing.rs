@@ -1,10 +1,12 @@
 //! The body of an answer on its way to the client, with the record that ends with it.
 
 use crate::exchange::Exchange;
+use crate::own_answer::late_status;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::reserved::clean_trailers;
-use sluice_upstream::{Body, BodyError};
+use sluice_upstream::{Body, BodyError, Which};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -13,6 +15,9 @@ use std::task::{Context, Poll, ready};
 pub(crate) struct Outgoing {
     body: Body,
     exchange: Exchange,
+    /// A status may still be told behind the body: that of a gRPC call, to a client of HTTP/2. With HTTP/1.1 trailers
+    /// may get lost, and what is left would look whole.
+    late_status: bool,
     /// Told at the next call: until then, what came before goes out.
     failed: Option<BodyError>,
 }
@@ -29,6 +34,7 @@ impl Outgoing {
         }
         Self {
             body,
+            late_status: version == http::Version::HTTP_2 && exchange.grpc.is_some(),
             exchange,
             failed: None,
         }
@@ -64,6 +70,12 @@ impl http_body::Body for Outgoing {
                 }
             }
             None => this.exchange.whole(),
+            Some(Err(BodyError::UpstreamTimeout(Which::Total))) if this.late_status => {
+                this.body = Body::Empty;
+                this.exchange.ended_by(Code::Deadline);
+                let status = late_status(Code::Deadline, "the time for the call is over");
+                return Poll::Ready(Some(Ok(Frame::trailers(status))));
+            }
             Some(Err(error)) => {
                 this.exchange.cut(error);
                 this.failed = Some(error.clone());

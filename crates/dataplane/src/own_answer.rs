@@ -1,11 +1,12 @@
-//! Answers of the gateway's own: problem documents.
+//! Answers of the gateway's own: problem documents, and statuses of gRPC where a call is refused.
 
 use crate::exchange::Exchange;
 use crate::overload::RETRY_AFTER;
 use crate::worker::{Held, Worker};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER as RETRY_AFTER_FIELD};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use sluice_http_semantics::grpc;
 use sluice_http_semantics::problem::{self, Code, Problem};
 use sluice_http_semantics::request_id::RequestId;
 use sluice_upstream::Body;
@@ -82,7 +83,10 @@ impl Refusal {
 
     /// The answer. Enters the refusal into the record.
     pub(crate) fn answer(self, exchange: &mut Exchange, held: &Held) -> Response<Body> {
-        exchange.refused(self.code);
+        if let Some(content_type) = exchange.grpc.take() {
+            return self.answer_to_call(exchange, content_type);
+        }
+        exchange.refused(self.code, self.code.status());
         let worker = &exchange.worker;
         let mut problem = Problem {
             request_id: exchange.id.to_string(),
@@ -112,6 +116,25 @@ impl Refusal {
         }
         response
     }
+
+    /// A head that is all of the answer: 200, and what became of the call in its fields.
+    fn answer_to_call(self, exchange: &mut Exchange, content_type: HeaderValue) -> Response<Body> {
+        exchange.refused(self.code, StatusCode::OK.as_u16());
+        let mut response = Response::new(Body::Empty);
+        *response.headers_mut() = late_status(self.code, &self.detail);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    }
+}
+
+/// What ends a call of gRPC whose answer had begun.
+pub(crate) fn late_status(code: Code, detail: &str) -> HeaderMap {
+    [
+        (grpc::STATUS, grpc::status_of(code.status()).to_value()),
+        (grpc::MESSAGE, grpc::message(&format!("{code}: {detail}"))),
+    ]
+    .into_iter()
+    .collect()
 }
 
 /// Head and body of the answer to what was never a request: it could not be read, or did not come

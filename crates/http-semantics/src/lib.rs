@@ -20,6 +20,7 @@
 
 pub mod forwarded;
 pub mod framing;
+pub mod grpc;
 pub mod hop;
 pub mod host;
 pub mod http2;

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use http_body::Body as _;
 use sluice_http_semantics::framing::plain_content_length;
+use sluice_http_semantics::grpc;
 use sluice_http_semantics::hop::remove_response_hop_by_hop;
 use sluice_http_semantics::path::Path;
 use sluice_http_semantics::problem::Code;
@@ -18,7 +19,8 @@ use sluice_http_semantics::upgrade::Offer;
 use sluice_policy::Answer;
 use sluice_policy::rewrite::Rewritten;
 use sluice_snapshot::Route;
-use sluice_upstream::{Body, BodyError, SendError, SendErrorKind, Which};
+use sluice_upstream::{Body, BodyError, SendError, SendErrorKind, Timeouts, Which};
+use std::time::Duration;
 
 /// The body of a request, with the limits of its route. What tells its length is judged at once.
 pub(super) fn limited(
@@ -92,7 +94,25 @@ pub(super) fn composed(exchange: &mut Exchange, answer: Answer) -> Response<Body
     response
 }
 
-/// What came of a request that was sent, made ready for the client.
+/// The time-outs of a gRPC call whose client has set a deadline: the shorter of the route's `total` and that ends it. The
+/// service is told of the deadline as it came, or of what is left of it by the route.
+pub(super) fn deadline(exchange: &Exchange, timeouts: &Timeouts, headers: &mut HeaderMap) -> Option<Box<Timeouts>> {
+    exchange.grpc.as_ref()?;
+    let asked = grpc::parse_timeout(headers.get(grpc::TIMEOUT)?)?;
+    let total = match timeouts.total {
+        Some(own) if own < asked => {
+            headers.insert(grpc::TIMEOUT, grpc::write_timeout(own));
+            own
+        }
+        _ => asked,
+    };
+    Some(Box::new(Timeouts {
+        total: Some(total),
+        ..*timeouts
+    }))
+}
+
+/// What came of a request that was sent, made ready for the client. `total` is for the whole exchange.
 pub(super) fn answered(
     exchange: &mut Exchange,
     route: &Route,
@@ -100,6 +120,7 @@ pub(super) fn answered(
     sent: Result<Response<Body>, SendError>,
     kept: &Kept,
     offer: Option<&Offer>,
+    total: Option<Duration>,
 ) -> Result<Response<Body>, Refusal> {
     let mut response = sent.map_err(refused)?;
     let switched = match offer {
@@ -112,7 +133,7 @@ pub(super) fn answered(
         _ => None,
     };
     exchange.forwarded(response.status().as_u16());
-    if let Some(total) = toward.destination.timeouts.total
+    if let Some(total) = total
         && let Some(at) = exchange.started().checked_add(total)
     {
         exchange.stream.last_byte_by(at);

@@ -33,7 +33,7 @@ use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::request_id::X_REQUEST_ID;
 use sluice_http_semantics::upgrade::Offer;
 use sluice_snapshot::{Action, Answer, Gateway, Lookup, Route};
-use sluice_upstream::Body;
+use sluice_upstream::{Body, Timeouts};
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -139,6 +139,7 @@ async fn serve(
         request,
         kept,
         offer,
+        deadline,
     } = match prepare(exchange, exposed, held, request)? {
         Next::Forward(prepared) => prepared,
         Next::Answer(response) => return Ok(response),
@@ -150,9 +151,15 @@ async fn serve(
     }
     let sent = worker
         .upstreams
-        .send(&to.upstream, &to.timeouts, request, &mut exchange.attempts)
+        .send(
+            &to.upstream,
+            deadline.as_deref().unwrap_or(&to.timeouts),
+            request,
+            &mut exchange.attempts,
+        )
         .await;
-    forward::answered(exchange, route, toward, sent, &kept, offer.as_deref())
+    let total = deadline.map_or(to.timeouts.total, |timeouts| timeouts.total);
+    forward::answered(exchange, route, toward, sent, &kept, offer.as_deref(), total)
 }
 
 /// A request that is ready for its target.
@@ -163,6 +170,8 @@ struct Prepared<'s> {
     kept: Kept,
     /// What it asks to switch to.
     offer: Option<Box<Offer>>,
+    /// The route's time-outs within the deadline that the client has set, where it has.
+    deadline: Option<Box<Timeouts>>,
 }
 
 enum Next<'s> {
@@ -205,9 +214,11 @@ fn prepare<'s>(
     if let Some(transform) = &route.request_headers {
         transform.apply(&mut head.headers, &kept);
     }
+    let deadline = forward::deadline(exchange, &toward.destination.timeouts, &mut head.headers);
     Ok(Next::Forward(Prepared {
         route,
         toward,
+        deadline,
         request: Request::from_parts(head, body),
         kept,
         offer,

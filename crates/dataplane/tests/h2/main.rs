@@ -16,6 +16,7 @@ mod bodies;
 mod connection;
 mod decent;
 mod frames;
+mod grpc;
 mod limits;
 mod requests;
 mod streams;
