@@ -115,6 +115,13 @@ pub const HTTP2_CONNECTIONS: Name = name(
     &["listener"],
     "Open client connections that speak HTTP/2",
 );
+/// Requests under way over HTTP/2.
+pub const HTTP2_STREAMS: Name = name(
+    "sluice_http2_streams",
+    Gauge,
+    &["listener"],
+    "Requests under way on connections that speak HTTP/2",
+);
 /// What the gateway ended of HTTP/2.
 pub const HTTP2_ENDED: Name = name(
     "sluice_http2_ended_total",
@@ -134,7 +141,7 @@ pub const UPSTREAM_REPLACED: Name = name(
     "sluice_upstream_replaced_total",
     Counter,
     &["upstream", "why"],
-    "Requests sent again on a fresh connection because the pooled one had died",
+    "Requests sent again over another connection, because the first one had died or the target would not look at them there",
 );
 /// Interim answers of upstreams that were not passed on.
 pub const INTERIM_DROPPED: Name = name(
@@ -297,6 +304,7 @@ pub const ALL: &[&[Name]] = &[
         REJECTED,
         CONNECTIONS,
         HTTP2_CONNECTIONS,
+        HTTP2_STREAMS,
         HTTP2_ENDED,
         TUNNELS_ENDED,
         TUNNEL_SECONDS,

@@ -17,6 +17,8 @@ pub(crate) struct Figures {
     pub(crate) refusals: BTreeMap<String, f64>,
     /// Open connections of clients, by state.
     pub(crate) connections: BTreeMap<String, f64>,
+    /// Those that speak HTTP/2, and the requests under way on them.
+    pub(crate) http2: [f64; 2],
     /// Connections of clients that were closed at once, by why.
     pub(crate) connections_refused: BTreeMap<String, f64>,
     pub(crate) panics: f64,
@@ -104,6 +106,8 @@ impl Figures {
             "sluice_connections" => {
                 count(&mut self.connections, sample.label("state"), value, &mut self.left_out);
             }
+            "sluice_http2_connections" => self.http2[0] += value,
+            "sluice_http2_streams" => self.http2[1] += value,
             "sluice_connections_refused_total" => {
                 count(
                     &mut self.connections_refused,

@@ -103,17 +103,18 @@ impl Collect {
     }
 
     fn connections(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut levels: BTreeMap<&str, [i64; 4]> = BTreeMap::new();
+        let mut levels: BTreeMap<&str, [i64; 5]> = BTreeMap::new();
         for cells in &self.workers {
             for (name, cells) in self.listeners.iter().zip(&cells.listeners) {
-                let [open, active, tunnels, http2] = levels.entry(name).or_default();
+                let [open, active, tunnels, http2, streams] = levels.entry(name).or_default();
                 *open += cells.open.get();
                 *active += cells.active.get();
                 *tunnels += cells.tunnels.get();
                 *http2 += cells.http2.get();
+                *streams += cells.streams.get();
             }
         }
-        let all = levels.iter().flat_map(|(name, [open, active, tunnels, _])| {
+        let all = levels.iter().flat_map(|(name, [open, active, tunnels, ..])| {
             [
                 (vec![*name, "active"], *active),
                 (vec![*name, "idle"], open - active - tunnels),
@@ -121,8 +122,10 @@ impl Collect {
             ]
         });
         gauges(out, &names::CONNECTIONS, all)?;
-        let http2 = levels.iter().map(|(name, [_, _, _, http2])| (vec![*name], *http2));
-        gauges(out, &names::HTTP2_CONNECTIONS, http2)
+        let http2 = levels.iter().map(|(name, [_, _, _, http2, _])| (vec![*name], *http2));
+        gauges(out, &names::HTTP2_CONNECTIONS, http2)?;
+        let streams = levels.iter().map(|(name, [.., streams])| (vec![*name], *streams));
+        gauges(out, &names::HTTP2_STREAMS, streams)
     }
 
     fn tunnels(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -45,6 +45,8 @@ pub(crate) struct OfListener {
     pub(crate) active: Level,
     /// Those that speak HTTP/2.
     pub(crate) http2: Level,
+    /// Exchanges on those.
+    pub(crate) streams: Level,
     /// Whose protocol was switched.
     pub(crate) tunnels: Level,
 }

@@ -250,6 +250,7 @@ fn a_client_that_stops_anywhere_leaves_nothing_behind() {
                 && node.metric("sluice_connections{listener=\"public\",state=\"active\"}") == 0.0
                 && node.metric("sluice_connections{listener=\"public\",state=\"idle\"}") == 0.0
                 && node.metric("sluice_http2_connections{listener=\"public\"}") == 0.0
+                && node.metric("sluice_http2_streams{listener=\"public\"}") == 0.0
                 && node.metric("sluice_upstream_connections{upstream=\"a\",state=\"active\"}") == 0.0
                 && node.metric("sluice_upstream_connections{upstream=\"a\",state=\"connecting\"}") == 0.0
         })

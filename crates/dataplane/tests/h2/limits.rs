@@ -32,6 +32,7 @@ fn the_hundred_and_first_stream_is_refused_and_the_others_are_not() {
             node.metric("sluice_connections{listener=\"public\",state=\"active\"}"),
             1.0
         );
+        assert_eq!(node.metric("sluice_http2_streams{listener=\"public\"}"), 100.0);
         // One that goes makes room for one.
         raw.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()).await;
         raw.head(203, &crate::frames::get("/")).await;

@@ -45,7 +45,8 @@ async fn rounds(args: &Top, session: &Session<'_>) -> Result<Exit, Failure> {
             tell(&report, args, session);
             told = true;
         } else if !once && !terminal.json {
-            terminal.say(&format!("counting for {} ms", args.interval.as_millis()));
+            let interval = sluice_document::declared::Duration(args.interval);
+            terminal.say(&format!("counting for {interval}"));
         }
         if (once && told) || terminal.is_closed() {
             return Ok(Exit::Done);

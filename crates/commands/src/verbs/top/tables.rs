@@ -131,17 +131,19 @@ fn nodes(report: &Report, limit: usize) -> String {
         let version = node.version.map(|version| version.to_string()).unwrap_or_default();
         let name = format!("{}{mark}", node.name);
         let Some(load) = &node.load else {
+            let [rate, share, connections, streams, closed, cpu, memory, files] = Default::default();
             return [
                 name,
                 state(node),
                 version,
-                String::new(),
-                String::new(),
-                String::new(),
-                String::new(),
-                String::new(),
-                String::new(),
-                String::new(),
+                rate,
+                share,
+                connections,
+                streams,
+                closed,
+                cpu,
+                memory,
+                files,
             ];
         };
         let [rate, _, share_5xx, _, _] = traffic(&load.traffic, load.traffic.share_5xx);
@@ -153,6 +155,7 @@ fn nodes(report: &Report, limit: usize) -> String {
             rate,
             share_5xx,
             counts(&load.connections),
+            load.http2_streams.to_string(),
             refused.to_string(),
             load.cpu.map(|cpu| format!("{cpu:.2}")).unwrap_or_default(),
             format!("{} MiB", load.memory_bytes >> 20),
@@ -166,6 +169,7 @@ fn nodes(report: &Report, limit: usize) -> String {
         rate_head(report),
         "5XX",
         "CONNECTIONS",
+        "STREAMS",
         "CLOSED",
         "CPU",
         "MEMORY",

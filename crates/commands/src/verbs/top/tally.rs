@@ -89,6 +89,9 @@ pub(super) struct Load {
     #[serde(flatten)]
     pub(super) traffic: Traffic,
     pub(super) connections: BTreeMap<String, u64>,
+    /// Connections that speak HTTP/2, and the requests under way on them.
+    pub(super) http2_connections: u64,
+    pub(super) http2_streams: u64,
     pub(super) connections_refused: BTreeMap<String, u64>,
     pub(super) upstream_connections: u64,
     /// Cores' worth of CPU time.
@@ -288,6 +291,8 @@ impl Load {
     fn of(span: &Span<'_>) -> Self {
         let figures = &span.figures;
         let mut sum = Sum::default();
+        // A node without any request has a rate too.
+        sum.add(&Answers::default(), span.seconds);
         for answers in figures.routes.values() {
             sum.add(answers, span.seconds);
         }
@@ -295,6 +300,8 @@ impl Load {
         Self {
             traffic: sum.traffic(is_5xx),
             connections: wholes(&figures.connections),
+            http2_connections: whole(figures.http2[0]),
+            http2_streams: whole(figures.http2[1]),
             connections_refused: wholes(&figures.connections_refused),
             upstream_connections: whole(upstream_connections.sum()),
             cpu: span

@@ -136,9 +136,11 @@ impl Session {
 
 impl Exchanged {
     pub(super) fn new(session: Rc<Session>) -> Rc<Self> {
+        let listener = &session.cells.listeners[session.place];
         if session.open.replace(session.open.get() + 1) == 0 {
-            session.cells.listeners[session.place].active.add(1);
+            listener.active.add(1);
         }
+        listener.streams.add(1);
         Rc::new(Self {
             session,
             last_byte: Cell::new(None),
@@ -173,8 +175,10 @@ impl Drop for Exchanged {
         let session = &self.session;
         // Added for each when it was made.
         session.open.set(session.open.get() - 1);
+        let listener = &session.cells.listeners[session.place];
+        listener.streams.add(-1);
         if session.open.get() == 0 {
-            session.cells.listeners[session.place].active.add(-1);
+            listener.active.add(-1);
             session.idle_since.set(Instant::now());
             // Its driver has set no clock for idleness until now.
             session.wire.wake();
