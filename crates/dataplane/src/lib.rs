@@ -2,7 +2,7 @@
 //!
 //! Owns: the ports that clients come in by ([`Bound`]), the workers and their threads
 //! ([`Dataplane`]), who may connect and which worker serves whom, a request's way from its head to
-//! the last byte of its answer, the limits that hold before a route is known ([`Edge`]), answers of
+//! the last byte of its answer, the tunnel behind a switch of protocols, the limits that hold before a route is known ([`Edge`]), answers of
 //! the gateway's own, the record of each request, and the end of it all without a failed request.
 //!
 //! Must never know: the document, Raft, the admin API, how a snapshot comes to be. It meets
@@ -15,6 +15,7 @@
 //!   │    │  more than its share                  │        │ refuse, respond, redirect         │
 //!   │    └────────▶ another worker's inbox       │        ▼                                   │
 //!   │                                            │     upstreams.send ──▶ target              │
+//!   │                                            │        │ 101 ──▶ tunnel                    │
 //!   │ orders: serve, close, end                  └ exchange record: begun with the head,      │
 //!   │                                              finished in Drop ──▶ cells ──▶ scrape      │
 //!   └─────────────────────────────────────────────────────────────────────────────────────────┘

@@ -104,6 +104,39 @@ consumer: {}
 }
 
 #[test]
+fn protocols_to_switch_to_are_checked() {
+    let told = |upgrade: &str| {
+        let result = parse(&route(&format!("upgrade: {upgrade}")), Format::Yaml, None);
+        let errors = result.map_or_else(|errors| errors, |parsed| parsed.warnings);
+        let each = errors.iter().map(|error| (error.code.to_string(), error.path.clone()));
+        each.collect::<Vec<_>>()
+    };
+    for fine in ["[]", "[websocket]", "[WebSocket, SPDY/3.1, tcp]"] {
+        assert_eq!(told(fine), [], "{fine}");
+    }
+    let at = |place: &str| format!("gateways.web.routes[0].upgrade{place}");
+    for (bad, code, place) in [
+        ("websocket", "wrong_type", ""),
+        ("[h2c]", "bad_value", "[0]"),
+        ("[websocket, TLS/1.0]", "bad_value", "[1]"),
+        ("['a b']", "bad_value", "[0]"),
+        ("['']", "bad_value", "[0]"),
+        ("[a/b/c]", "bad_value", "[0]"),
+        ("[tcp, tcp]", "duplicate", "[1]"),
+        ("[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]", "bad_value", ""),
+    ] {
+        assert_eq!(told(bad), [(code.to_owned(), at(place))], "{bad}");
+    }
+    let idle = parse(&route("respond: { text: x }, upgrade: [websocket]"), Format::Yaml, None);
+    let warnings = idle.unwrap().warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.code == "no_effect" && warning.path == at(""))
+    );
+}
+
+#[test]
 fn a_document_that_says_nothing_is_refused() {
     for text in ["", "null", "~", "---\n", "# only words\n", "{}"] {
         let errors = parse(text, Format::Yaml, None).unwrap_err();

@@ -6,6 +6,7 @@ mod support;
 
 use sluice_document::declared::{self, Document};
 use sluice_document::{Part, PartKey, split};
+use sluice_http_semantics::upgrade::{Allowed, Protocol};
 use sluice_snapshot::{
     AccessLog, Action, Change, CompileBudget, CompileError, NodeContext, OverBudget, Snapshot, compile_changes,
 };
@@ -72,6 +73,37 @@ fn changed_route(id: &str, change: impl FnOnce(&mut declared::Route)) -> Change 
         .clone();
     change(&mut declared);
     Change::Put(route("web", id), Part::Route(declared))
+}
+
+#[test]
+fn what_a_route_lets_through_and_how_long_it_may_be_idle_is_compiled() {
+    let snapshot = compile(
+        "
+upstreams: { a: { targets: ['http://127.0.0.1:1'], timeout: { tunnel: 10m } } }
+gateways:
+  web:
+    hosts: ['*']
+    routes:
+      - { id: none, path: /none, upstream: a, upgrade: [] }
+      - { id: some, path: /some, upstream: a, upgrade: [SPDY/3.1], timeout: { tunnel: 5m } }
+      - { id: usual, path: /usual, upstream: a }
+",
+    );
+    let allowed = |names: &[&str]| Allowed::new(names.iter().map(|name| Protocol::parse(name).unwrap()).collect());
+    let web = snapshot.gateway_named("web").unwrap();
+    for (id, names, minutes) in [
+        ("none", &[][..], 10),
+        ("some", &["SPDY/3.1"][..], 5),
+        ("usual", &["websocket"][..], 10),
+    ] {
+        let route = web.route_named(id).unwrap();
+        let idle = route.destinations()[0].timeouts.tunnel;
+        assert_eq!(
+            (&route.upgrade, idle),
+            (&allowed(names), Duration::from_secs(60 * minutes)),
+            "{id}"
+        );
+    }
 }
 
 #[test]

@@ -18,3 +18,4 @@ mod split;
 mod streams;
 mod tunnels;
 mod upgrade;
+mod websocket;
