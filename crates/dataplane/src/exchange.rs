@@ -131,7 +131,7 @@ impl Exchange {
         let notes = self.notes.take()?;
         Some(Box::new(Parted {
             notes,
-            id: self.id.clone(),
+            id: self.id.detached(),
             attempts: std::mem::take(&mut self.attempts),
             started: self.started,
         }))

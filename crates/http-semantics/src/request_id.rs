@@ -55,6 +55,14 @@ impl RequestId {
         }
     }
 
+    /// A copy with memory of its own, for who outlives the request: any other holds all that it was taken from, which
+    /// may be a whole head.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        // It is a value already: the fallback is never taken.
+        Self(HeaderValue::from_bytes(self.0.as_bytes()).unwrap_or_else(|_| self.0.clone()))
+    }
+
     /// The id.
     pub fn as_str(&self) -> &str {
         // Both ways to make one leave only visible ASCII.
