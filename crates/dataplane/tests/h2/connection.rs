@@ -206,3 +206,70 @@ fn a_connection_whose_worker_has_many_is_handed_on_before_a_byte_is_read() {
         assert_eq!(node.metric("sluice_http2_connections{listener=\"public\"}"), 32.0);
     });
 }
+
+#[test]
+fn the_preface_may_stand_behind_a_header_of_the_proxy_protocol() {
+    run(async {
+        let backend = Backend::mirror().await;
+        let mut settings = crate::node::settings(1, h2c());
+        settings.proxy_protocol = ["127.0.0.0/8".parse().unwrap()].into();
+        let node = Node::with(&forwarding(&backend.url(), ""), settings);
+        // In one with the preface, and cut within both.
+        for cut in [0, 10, 50, 60] {
+            let mut bytes = b"PROXY TCP4 192.0.2.7 192.0.2.8 40000 80\r\n".to_vec();
+            bytes.extend(crate::frames::PREFACE);
+            bytes.extend(crate::frames::frame(crate::frames::SETTINGS, 0, 0, &[]));
+            let (first, rest) = bytes.split_at(cut);
+            let mut raw = Raw::connect(node.address()).await;
+            raw.write(first).await;
+            tokio::task::yield_now().await;
+            raw.write(rest).await;
+            raw.head(1, &crate::frames::get("/")).await;
+            let body = loop {
+                let frame = raw.answer().await.unwrap();
+                if frame.kind == crate::frames::DATA {
+                    break String::from_utf8(frame.payload).unwrap();
+                }
+            };
+            assert!(body.contains("x-forwarded-for: 192.0.2.7\r\n"), "{cut}: {body}");
+        }
+    });
+}
+
+#[test]
+fn two_gateways_speak_it_with_each_other() {
+    run(async {
+        let backend = Backend::answering(|got| {
+            let told = format!("{}{}", got.head, String::from_utf8_lossy(&got.body));
+            format!(
+                "HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{told}\r\n0\r\nx-sum: 7\r\n\r\n",
+                told.len()
+            )
+        })
+        .await;
+        let second = Node::edge(&forwarding(&backend.url(), ""), h2c());
+        let url = format!("http://{}", second.address());
+        let document = forwarding(&url, "").replace("targets:", "protocol: h2c, targets:");
+        let first = Node::edge(&document, h2c());
+        let client = decent(first.address()).await;
+        let asking = (0..40).map(|_| client.send(crate::decent::post("/a?b"), &[b"some", b"", b"more"]));
+        for answer in futures_util::future::join_all(asking).await {
+            let answer = answer.unwrap();
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.trailers.as_ref().unwrap()["x-sum"], "7");
+            let text = answer.text();
+            assert!(text.starts_with("POST /a?b HTTP/1.1\r\n"), "{text}");
+            assert!(
+                text.contains("via: 2.0 sluice") && text.contains("some") && text.contains("more"),
+                "{text}"
+            );
+        }
+        let open = "sluice_http2_connections{listener=\"public\"}";
+        assert_eq!((first.metric(open), second.metric(open)), (1.0, 1.0));
+        // That the second sends its clients away costs no request.
+        second.dataplane.turn_away(true);
+        for _ in 0..20 {
+            assert_eq!(client.ask(get("/")).await.unwrap().status(), 200);
+        }
+    });
+}

@@ -30,6 +30,7 @@ use super::timer::Timer;
 use super::{Client, LATE, LONGEST_LIFE, MOST_REQUESTS};
 use crate::crew::{Seat, Stage as Life};
 use crate::meters::Http2;
+use crate::overload::Level;
 use crate::settings::Edge;
 use crate::worker::{Listed, Worker};
 use bytes::Bytes;
@@ -226,12 +227,13 @@ impl Connection {
         tokio::task::spawn_local(exchange::serve(worker, client, exchanged, request, respond));
     }
 
-    /// Whether the client is to go elsewhere with its next request.
+    /// Whether the client is to go elsewhere with its next request. It had one here: a connection that is sent
+    /// away before its first is one on which nothing can be asked, and the next may be no better.
     fn turns_away(&self) -> bool {
-        let orders = self.worker.orders();
-        orders.ends_connections()
-            || orders.stage >= Life::Closing
-            || self.client.wire.requests() >= MOST_REQUESTS
+        let (orders, requests) = (self.worker.orders(), self.client.wire.requests());
+        let ends = orders.ends_connections() || orders.stage >= Life::Closing;
+        (ends && requests > 0)
+            || requests >= MOST_REQUESTS
             || (self.session.open() > 0 && self.client.made.elapsed() >= LONGEST_LIFE)
     }
 
@@ -306,11 +308,14 @@ impl Connection {
         });
         if self.is_quiet() {
             let since = session.idle_since();
+            let orders = self.worker.orders();
+            let late = orders.stage > Life::Serving || orders.level > Level::Calm;
+            let patience = if late { LATE.min(edge.idle) } else { edge.idle };
             all[2] = Some(match self.closing {
                 // The client has to say that it heard of the end, and could have asked for more until then.
-                Some(closing) if self.worker.orders().stage >= Life::Closing => (closing.max(since) + LATE, Then::Cut),
+                Some(closing) if orders.stage >= Life::Closing => (closing.max(since) + LATE, Then::Cut),
                 Some(closing) => (closing.max(since) + echo, Then::Cut),
-                None => (since + edge.idle, Then::Close),
+                None => (since + patience, Then::Close),
             });
         }
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
