@@ -20,6 +20,8 @@ pub struct Plan {
     relayed: bool,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
+    unread_log: bool,
 }
 
 impl Cluster {
@@ -214,6 +216,18 @@ impl Plan {
         self
     }
 
+    /// Every node may have so many files and sockets open.
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
+    /// The log of every node is a pipe that nobody reads.
+    pub fn unread_logs(mut self) -> Self {
+        self.unread_log = true;
+        self
+    }
+
     /// The nodes, none of them started.
     pub async fn make(self, world: &World) -> Cluster {
         let mut settings: Vec<Settings> = (1..=self.size).map(|n| Settings::of(world, n)).collect();
@@ -233,6 +247,8 @@ impl Plan {
             }
             node.flags.extend(self.flags.iter().cloned());
             node.environment.extend(self.environment.iter().cloned());
+            node.open_files = self.open_files;
+            node.unread_log = self.unread_log;
         }
         Cluster {
             nodes: settings.into_iter().map(|node| Node::new(world, node)).collect(),

@@ -50,6 +50,10 @@ pub struct Settings {
     pub flags: Vec<String>,
     /// More environment.
     pub environment: Vec<(String, String)>,
+    /// How many files and sockets it may have open, where that is not left as it is.
+    pub open_files: Option<u32>,
+    /// Its log is a pipe that nobody reads.
+    pub unread_log: bool,
 }
 
 impl Settings {
@@ -70,6 +74,8 @@ impl Settings {
             cluster_token: Some(CLUSTER_TOKEN.into()),
             flags: ["--workers", "1", "--edge-drain-delay", "1s"].map(String::from).into(),
             environment: Vec::new(),
+            open_files: None,
+            unread_log: false,
         }
     }
 
@@ -146,7 +152,16 @@ impl Node {
     /// Starts it, and does not wait.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name());
-        let mut start = Start::new(self.name(), program::sluice(), &self.log)
+        let mut start = match self.settings.open_files {
+            Some(most) => Start::new(self.name(), program::neighbour("prlimit"), &self.log)
+                .args([format!("--nofile={most}:{most}"), "--".to_owned()])
+                .args([program::sluice()]),
+            None => Start::new(self.name(), program::sluice(), &self.log),
+        };
+        if self.settings.unread_log {
+            start = start.unread();
+        }
+        start = start
             .args(self.settings.arguments())
             .env("SLUICE_ADMIN_TOKEN", ADMIN_TOKEN);
         if let Some(token) = &self.settings.cluster_token {

@@ -26,6 +26,7 @@ pub struct Start {
     name: String,
     command: Command,
     output: PathBuf,
+    unread: bool,
 }
 
 impl Start {
@@ -37,7 +38,14 @@ impl Start {
             name: name.into(),
             command,
             output: output.into(),
+            unread: false,
         }
+    }
+
+    /// Its stderr is a pipe that stays open, and that nobody ever reads.
+    pub fn unread(mut self) -> Self {
+        self.unread = true;
+        self
     }
 
     /// Adds arguments.
@@ -70,6 +78,9 @@ impl Start {
         let output = OpenOptions::new().create(true).append(true).open(&self.output)?;
         let from = output.metadata()?.len();
         self.command.stdout(output.try_clone()?).stderr(output);
+        if self.unread {
+            self.command.stderr(Stdio::piped());
+        }
         let child = self.command.spawn()?;
         Ok(Process {
             name: self.name,
