@@ -7,6 +7,7 @@
 //!                 http2             what that protocol writes otherwise is made alike
 //!                 path::Path        one normalised path, for match and upstream alike
 //!                 hop               fields that end at this hop go
+//!                 max_forwards      how far a TRACE or OPTIONS may still go
 //!                 upgrade           which other protocol it offers to speak
 //!                 forwarded         who is behind it, by whom we trust; our own fields are written
 //!   pattern  ──►  what a route's `path` says
@@ -24,6 +25,7 @@ pub mod grpc;
 pub mod hop;
 pub mod host;
 pub mod http2;
+pub mod max_forwards;
 pub mod path;
 pub mod pattern;
 pub mod percent;

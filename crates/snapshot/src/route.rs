@@ -2,7 +2,7 @@
 
 use crate::conditions::Conditions;
 use crate::label::Label;
-use crate::methods::Methods;
+use crate::methods::{Allow, Methods};
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Segment;
 use sluice_http_semantics::upgrade::Allowed;
@@ -113,6 +113,14 @@ pub(crate) struct OwnTimeouts(pub(crate) sluice_document::declared::RouteTimeout
 // === impl Route ===
 
 impl Route {
+    /// The methods that it names, as the field `Allow` has them; none where it takes all.
+    #[must_use]
+    pub fn allow(&self) -> Allow<'_> {
+        let mut allow = Allow::default();
+        allow.add(&self.selector.methods);
+        allow
+    }
+
     /// All that it may forward to; of a split, in the order of its arms.
     #[must_use]
     pub fn destinations(&self) -> &[Destination] {

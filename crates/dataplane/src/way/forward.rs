@@ -6,9 +6,9 @@ use super::upgrade;
 use crate::exchange::Exchange;
 use crate::incoming::{BodyLimits, Incoming, Limited};
 use crate::own_answer::Refusal;
-use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::header::{ALLOW, SET_COOKIE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::grpc;
@@ -23,12 +23,7 @@ use sluice_upstream::{Body, BodyError, SendError, SendErrorKind, Timeouts, Which
 use std::time::Duration;
 
 /// The body of a request, with the limits of its route. What tells its length is judged at once.
-pub(super) fn limited(
-    exchange: &mut Exchange,
-    route: &Route,
-    headers: &HeaderMap,
-    body: Incoming,
-) -> Result<Body, Refusal> {
+pub(super) fn limited(exchange: &mut Exchange, route: &Route, body: Incoming) -> Result<Body, Refusal> {
     if body.is_end_stream() {
         return Ok(Body::Empty);
     }
@@ -41,16 +36,14 @@ pub(super) fn limited(
     let limits = BodyLimits {
         most: route.max_body,
         idle: edge.body_idle,
-        rate: if is_grpc(headers) { 0 } else { edge.min_rate },
+        // A call whose client says little now and then is as it should be.
+        rate: match exchange.grpc {
+            Some(_) => 0,
+            None => edge.min_rate,
+        },
     };
     let stream = exchange.stream.clone();
     Ok(Body::boxed(Limited::new(body, stream, limits, exchange.upload())))
-}
-
-/// A call whose client says little now and then is as it should be.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 /// Where a request goes, if not where it was sent.
@@ -92,6 +85,28 @@ pub(super) fn composed(exchange: &mut Exchange, answer: Answer) -> Response<Body
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     response
+}
+
+/// The answer to a request that has come as far as it wants to: it is not forwarded (RFC 9110 §7.6.2).
+pub(super) fn ended(exchange: &mut Exchange, route: &Route, method: &Method) -> Result<Response<Body>, Refusal> {
+    let allow = route.allow();
+    if *method == Method::TRACE {
+        // What a client sent is no answer of ours: it may hold what scripts of another origin shall not read.
+        let allow = match allow.is_empty() {
+            true => "OPTIONS".to_owned(),
+            false => allow.to_string(),
+        };
+        return Err(Refusal::method(allow));
+    }
+    exchange.composed(StatusCode::NO_CONTENT.as_u16());
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(allow) = HeaderValue::try_from(allow.to_string())
+        && !allow.is_empty()
+    {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    Ok(response)
 }
 
 /// The time-outs of a gRPC call whose client has set a deadline: the shorter of the route's `total` and that ends it. The

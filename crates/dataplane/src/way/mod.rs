@@ -29,6 +29,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use sluice_http_semantics::forwarded::Inbound;
 use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::hop::remove_request_hop_by_hop;
+use sluice_http_semantics::max_forwards::{Onward, count_down};
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::request_id::X_REQUEST_ID;
 use sluice_http_semantics::upgrade::Offer;
@@ -200,7 +201,10 @@ fn prepare<'s>(
         What::Forward { toward, target, kept } => (toward, target, kept),
         What::Answer(answer) => return Ok(Next::Answer(forward::composed(exchange, answer))),
     };
-    let body = forward::limited(exchange, route, &head.headers, body)?;
+    if count_down(&head.method, &mut head.headers) == Onward::Ends {
+        return forward::ended(exchange, route, &head.method).map(Next::Answer);
+    }
+    let body = forward::limited(exchange, route, body)?;
     if let Some(target) = target {
         exchange.attempts.bare_path = target.bare;
         head.uri = target.uri;

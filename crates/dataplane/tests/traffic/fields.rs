@@ -262,3 +262,32 @@ fn routes_answer_and_redirect_by_themselves() {
         assert_eq!(client.get("/hello").await.status, 418);
     });
 }
+
+#[test]
+fn max_forwards_of_options_and_trace_is_counted_down_and_at_0_the_gateway_answers() {
+    run(async {
+        let backend = Backend::mirror().await;
+        let node = Node::new(&forwarding(&backend.url(), ", methods: [GET, OPTIONS, TRACE]"));
+        let mut client = node.client().await;
+        let ask = |method: &str, left: &str| format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {left}\r\n\r\n");
+        for (method, left, goes_on) in [
+            ("OPTIONS", "3", "max-forwards: 2"),
+            ("TRACE", "1", "max-forwards: 0"),
+            ("GET", "0", "max-forwards: 0"),
+        ] {
+            let answer = client.ask(&ask(method, left)).await;
+            assert_eq!(answer.status, 200);
+            assert!(answer.text().to_lowercase().contains(goes_on), "{}", answer.text());
+        }
+        let before = backend.count();
+        client.say(ask("OPTIONS", "0")).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!(
+            (answer.status, answer.field("allow")),
+            (204, Some("GET, HEAD, OPTIONS, TRACE"))
+        );
+        let answer = client.ask(&ask("TRACE", "0")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (405, "method_not_allowed"));
+        assert_eq!(backend.count(), before);
+    });
+}
