@@ -157,7 +157,7 @@ async fn half_heads_by_the_thousand_hurt_nobody_else() {
             assert_eq!(Call::get(at, "/").answer().await.expect(200).text(), "on");
         }
     }
-    println!(
+    eprintln!(
         "{count} half heads: {before:.0} MB resident before, {:.0} MB with them",
         memory().await
     );
