@@ -60,8 +60,10 @@ pub enum Body {
         /// The text that the operator applied, kept beside the parts. `None` keeps the one there is.
         original: Option<Arc<str>>,
     },
-    /// Makes a version live that was stored before. On the version of an open trial, with neither
-    /// `on` nor `confirm_by_ms`, this is its confirmation.
+    /// Makes the newest version live, where it was only stored. On the version of an open trial it
+    /// takes limits away: without `confirm_by_ms` it is its confirmation, without `on` it makes it
+    /// live everywhere. On the version that was live before an open trial, with neither, it ends the
+    /// trial: what that version has becomes a new one, live on all.
     Activate {
         /// Which one.
         version: u64,
@@ -126,6 +128,16 @@ pub enum Applied {
     LevelTooLow {
         /// The cluster's level.
         cluster: u32,
+    },
+    /// A version is on trial, and nothing else is changed before that has ended.
+    TrialOpen {
+        /// Which.
+        version: u64,
+    },
+    /// It would activate a version that is neither the newest nor has to do with an open trial.
+    NotNewest {
+        /// The head.
+        head: u64,
     },
     /// It would activate a version that does not exist, or not any more.
     NoSuchVersion {

@@ -37,6 +37,6 @@ pub use error::{
 };
 pub use member::{Leader, Member, Node, RaftView, Role};
 pub use sluice_peer::NodeId;
-pub use state::{Entry, Head, HistoryEntry, HistoryLimits, Trial};
+pub use state::{Entry, Head, HistoryEntry, HistoryLimits, Trial, TrialAct, TrialRecord, TrialStep};
 pub use store::{Boot, Damage, OpenOptions, Promise, Store};
 pub use timings::{Compaction, Timings};

@@ -26,7 +26,7 @@ use crate::member::{Leader, RaftView, Role};
 use crate::raft::types::Types;
 use crate::raft::{Incoming, Machine, Network, ReadRefusal, Request, Response};
 use crate::record::Record;
-use crate::state::{Entry, Head, HistoryEntry, HistoryLimits};
+use crate::state::{Entry, Head, HistoryEntry, HistoryLimits, TrialRecord};
 use crate::store::{Mirror, Published, Store, Writer};
 use crate::timings::Timings;
 
@@ -205,6 +205,19 @@ impl Consensus {
     #[must_use]
     pub fn history(&self, before: Option<u64>, limit: usize) -> Vec<HistoryEntry> {
         self.inner.published.state().history(before, limit)
+    }
+
+    /// What is known of a version's trial; `None` where it had none, or is not kept.
+    #[must_use]
+    pub fn trial(&self, version: u64) -> Option<TrialRecord> {
+        self.inner.published.state().trial(version)
+    }
+
+    /// Whether the node of this name may go back to that version, where it cannot serve the one that
+    /// it should: not to one that was undone, nor to one on trial elsewhere.
+    #[must_use]
+    pub fn may_serve(&self, version: u64, name: &str) -> bool {
+        self.inner.published.state().may_serve(version, name)
     }
 
     /// The text that an operator applied last.

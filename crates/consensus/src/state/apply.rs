@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{ANSWERS, Answer, Delta, Effect, Entry, Head, Revision, State, Trial};
+use super::{ANSWERS, Answer, Delta, Effect, Entry, Head, Revision, State, TrialAct};
 use crate::command::{Activation, Applied, Body, Envelope, PartChange};
 
 // === impl State ===
@@ -56,6 +56,9 @@ impl State {
         if versioned && envelope.base != head {
             return (Applied::WrongBase { head }, Vec::new());
         }
+        if let (Body::Store { .. }, Some(open)) = (&envelope.body, &self.head.trial) {
+            return (Applied::TrialOpen { version: open.version }, Vec::new());
+        }
         let mut next = self.head.clone();
         let mut effects = Vec::new();
         let (applied, changed) = match &envelope.body {
@@ -64,17 +67,11 @@ impl State {
                 activate,
                 original,
             } => self.store(envelope, changes, activate.as_ref(), original, &mut next, &mut effects),
-            Body::Activate { version, .. } if *version > head || *version < self.oldest() => {
-                return (Applied::NoSuchVersion { head }, Vec::new());
-            }
             Body::Activate { version, activation } => {
-                activate_in(&mut next, *version, activation);
-                let applied = if next == self.head {
-                    Applied::Same(head)
-                } else {
-                    Applied::Version(*version)
-                };
-                (applied, Vec::new())
+                match self.activate(envelope, *version, activation, &mut next, &mut effects) {
+                    Ok(done) => done,
+                    Err(refused) => return (refused, Vec::new()),
+                }
             }
             Body::Record { collection, key, value } => {
                 effects.push(Effect::Record {
@@ -125,7 +122,13 @@ impl State {
             next.at_ms = envelope.at_ms;
         }
         if let Some(activation) = activate {
-            activate_in(next, next.version, activation);
+            if activation.for_good() {
+                next.active = next.version;
+            } else if !same {
+                // What is the same as before is live already: there is nothing to try.
+                next.begin(next.version, activation);
+                effects.extend(Self::trial_begins(next.version, activation));
+            }
         }
         if let Some(text) = original
             && self.original.as_ref() != Some(text)
@@ -135,23 +138,63 @@ impl State {
         if same {
             return (Applied::Same(next.version), Vec::new());
         }
-        let changed = deltas.iter().map(|d| Arc::clone(&d.key)).collect();
-        effects.extend(deltas.iter().map(|delta| Effect::Part {
-            key: Arc::clone(&delta.key),
-            entry: delta.after.as_ref().map(|value| Entry {
-                value: Arc::clone(value),
-                version: next.version,
-            }),
-        }));
-        effects.push(Effect::Revision(Arc::new(Revision {
-            version: next.version,
-            at_ms: envelope.at_ms,
-            author: envelope.author.clone(),
-            request_id: envelope.request_id.clone(),
-            original: original.is_some(),
-            deltas,
-        })));
+        let changed = revise(envelope, next.version, deltas, original.is_some(), effects);
         (Applied::Version(next.version), changed)
+    }
+
+    /// Makes a stored version live, takes limits away from one on trial, or undoes that.
+    fn activate(
+        &self,
+        envelope: &Envelope,
+        version: u64,
+        activation: &Activation,
+        next: &mut Head,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(Applied, Vec<Arc<str>>), Applied> {
+        let head = self.head.version;
+        if version > head || version < self.oldest() {
+            return Err(Applied::NoSuchVersion { head });
+        }
+        match &self.head.trial {
+            Some(open) if version == open.version => {
+                let Some(acts) = activation.lifts(open) else {
+                    return Err(Applied::TrialOpen { version });
+                };
+                if acts.is_empty() {
+                    return Ok((Applied::Same(head), Vec::new()));
+                }
+                if activation.for_good() {
+                    (next.active, next.trial) = (version, None);
+                } else {
+                    next.begin(version, activation);
+                }
+                effects.extend(self.trial_goes_on(version, envelope, &acts, head));
+                Ok((Applied::Version(version), Vec::new()))
+            }
+            Some(open) if version == self.head.active && activation.for_good() => {
+                // What is live before a trial stays in reach.
+                let back = self
+                    .delta(open.version, version)
+                    .ok_or(Applied::NoSuchVersion { head })?;
+                (next.version, next.at_ms) = (head + 1, envelope.at_ms);
+                (next.active, next.trial) = (next.version, None);
+                let changed = revise(envelope, next.version, self.deltas(&back), false, effects);
+                effects.extend(self.trial_goes_on(open.version, envelope, &[TrialAct::Undone], next.version));
+                Ok((Applied::Version(next.version), changed))
+            }
+            Some(open) => Err(Applied::TrialOpen { version: open.version }),
+            None if version < head => Err(Applied::NotNewest { head }),
+            None if version == self.head.active => Ok((Applied::Same(head), Vec::new())),
+            None if activation.for_good() => {
+                next.active = version;
+                Ok((Applied::Version(version), Vec::new()))
+            }
+            None => {
+                next.begin(version, activation);
+                effects.extend(Self::trial_begins(version, activation));
+                Ok((Applied::Version(version), Vec::new()))
+            }
+        }
     }
 
     /// What the changes come to, in the order of their keys; what changes nothing is left out.
@@ -205,20 +248,36 @@ impl State {
             (count, bytes) = (count - 1, bytes - revision.bytes());
             upto = Some(revision.version);
         }
-        effects.extend(upto.map(|upto| Effect::Prune { upto }));
+        if let Some(upto) = upto {
+            effects.push(Effect::Prune { upto });
+            effects.extend(self.trials_leave(upto));
+        }
     }
 }
 
-fn activate_in(head: &mut Head, version: u64, activation: &Activation) {
-    let for_good = activation.on.is_none() && activation.confirm_by_ms.is_none();
-    if for_good {
-        head.active = version;
-        head.trial = None;
-    } else {
-        head.trial = Some(Trial {
+/// The effects of a version that makes these changes; gives the parts.
+fn revise(
+    envelope: &Envelope,
+    version: u64,
+    deltas: Vec<Delta>,
+    original: bool,
+    effects: &mut Vec<Effect>,
+) -> Vec<Arc<str>> {
+    let changed = deltas.iter().map(|d| Arc::clone(&d.key)).collect();
+    effects.extend(deltas.iter().map(|delta| Effect::Part {
+        key: Arc::clone(&delta.key),
+        entry: delta.after.as_ref().map(|value| Entry {
+            value: Arc::clone(value),
             version,
-            on: activation.on.clone(),
-            confirm_by_ms: activation.confirm_by_ms,
-        });
-    }
+        }),
+    }));
+    effects.push(Effect::Revision(Arc::new(Revision {
+        version,
+        at_ms: envelope.at_ms,
+        author: envelope.author.clone(),
+        request_id: envelope.request_id.clone(),
+        original,
+        deltas,
+    })));
+    changed
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{State, TrialRecord};
 use crate::command::{Author, PartChange};
 use crate::error::Pruned;
 
@@ -24,6 +24,8 @@ pub struct HistoryEntry {
     pub changed: Vec<Arc<str>>,
     /// Whether it came with the operator's own text.
     pub original: bool,
+    /// What became of it, where it was live on some nodes alone or until a deadline at first.
+    pub trial: Option<TrialRecord>,
 }
 
 /// How much history is kept. Whichever is reached first counts; what is live, or may come back to
@@ -85,7 +87,7 @@ impl Revision {
         (deltas + author + self.request_id.len()) as u64
     }
 
-    fn entry(&self) -> HistoryEntry {
+    fn entry(&self, trial: Option<TrialRecord>) -> HistoryEntry {
         HistoryEntry {
             version: self.version,
             at_ms: self.at_ms,
@@ -93,6 +95,7 @@ impl Revision {
             request_id: self.request_id.clone(),
             changed: self.deltas.iter().map(|d| Arc::clone(&d.key)).collect(),
             original: self.original,
+            trial,
         }
     }
 }
@@ -156,6 +159,6 @@ impl State {
     pub(crate) fn history(&self, before: Option<u64>, limit: usize) -> Vec<HistoryEntry> {
         let wanted = |r: &&Arc<Revision>| before.is_none_or(|before| r.version < before);
         let revisions = self.history.iter().rev().filter(wanted);
-        revisions.take(limit).map(|r| r.entry()).collect()
+        revisions.take(limit).map(|r| r.entry(self.trial(r.version))).collect()
     }
 }

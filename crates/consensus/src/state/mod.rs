@@ -14,6 +14,9 @@ mod history;
 mod image;
 #[cfg(test)]
 mod tests;
+mod trial;
+#[cfg(test)]
+mod trial_tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,6 +25,7 @@ pub(crate) use effect::Effect;
 pub(crate) use history::{Delta, Revision};
 pub use history::{HistoryEntry, HistoryLimits};
 use serde::{Deserialize, Serialize};
+pub use trial::{TrialAct, TrialRecord, TrialStep};
 
 /// A part as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +43,7 @@ pub struct Head {
     pub version: u64,
     /// The version that is to be live on all nodes.
     pub active: u64,
-    /// A version that is live on trial, over `active`.
+    /// A version that is live on trial, over `active`: always the newest one.
     pub trial: Option<Trial>,
     /// The feature level that the cluster was raised to; 1 in a new cluster.
     pub level: u32,
@@ -56,8 +60,8 @@ pub struct Trial {
     pub version: u64,
     /// On these nodes alone, by name; `None`: on all.
     pub on: Option<Vec<String>>,
-    /// When [`Head::active`] is to be made live everywhere again, unless confirmed: milliseconds
-    /// since the Unix epoch by the leader's clock. The leader proposes it.
+    /// When what [`Head::active`] has is to be live everywhere again, as a new version, unless
+    /// confirmed: milliseconds since the Unix epoch by the leader's clock. The leader proposes it.
     pub confirm_by_ms: Option<u64>,
 }
 
