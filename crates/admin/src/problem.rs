@@ -111,6 +111,8 @@ fn problem(refusal: Refusal) -> Problem {
             .with("cluster", cluster),
         Refusal::NotFound { .. } => Problem::new(Code::NotFound, detail),
         Refusal::Conflict { .. } => Problem::new(Code::Conflict, detail),
+        Refusal::PendingChange { trial } => Problem::new(Code::PendingChange, detail).with("trial", json!(trial)),
+        Refusal::TrialOver { version, .. } => Problem::new(Code::TrialOver, detail).with("trial_version", version),
         Refusal::Busy { .. } => Problem::new(Code::Overloaded, detail),
         Refusal::Degraded { .. } => Problem::new(Code::NoMajority, detail),
         Refusal::Internal { .. } => Problem::new(Code::Internal, detail),

@@ -3,7 +3,7 @@
 use crate::problem::{Refused, bad};
 use http::{HeaderMap, header};
 use serde::Deserialize;
-use sluice_control::{Freshness, Wait};
+use sluice_control::{Actor, Freshness, LONGEST_TRIAL, SHORTEST_TRIAL, TrialOp, TrialOrder, TrialRequest, Wait};
 use sluice_document::Format;
 use sluice_http_semantics::problem::{Code, Problem};
 use std::time::Duration;
@@ -17,6 +17,18 @@ pub(crate) struct ChangeQuery {
     wait: Option<Wait>,
     timeout: Option<String>,
     pub(crate) scope: Option<String>,
+    confirm_within: Option<String>,
+    on: Option<String>,
+}
+
+/// How a version on trial is to be confirmed or promoted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrialQuery {
+    pub(crate) version: Option<u64>,
+    force: Option<String>,
+    wait: Option<Wait>,
+    timeout: Option<String>,
 }
 
 /// Which configuration is to be read.
@@ -33,6 +45,7 @@ pub(crate) struct ReadQuery {
 pub(crate) struct HistoryQuery {
     pub(crate) limit: Option<usize>,
     pub(crate) before: Option<u64>,
+    since: Option<String>,
 }
 
 /// How long a change waits where nothing else is said.
@@ -57,10 +70,39 @@ impl ChangeQuery {
     }
 
     pub(crate) fn timeout(&self) -> Result<Duration, Refused> {
-        let Some(text) = &self.timeout else { return Ok(TIMEOUT) };
-        let duration = duration(text)
-            .ok_or_else(|| bad(format!("timeout={text}: expected a duration such as 500ms, 5s or 1m")))?;
-        Ok(duration.min(LONGEST))
+        timeout(self.timeout.as_deref())
+    }
+
+    pub(crate) fn trial(&self) -> Result<TrialRequest, Refused> {
+        Ok(TrialRequest {
+            on: self.on.as_deref().map(names).transpose()?,
+            confirm_within: self.confirm_within.as_deref().map(confirm_within).transpose()?,
+        })
+    }
+}
+
+// === impl TrialQuery ===
+
+impl TrialQuery {
+    pub(crate) fn order(&self, op: TrialOp, actor: Actor) -> Result<TrialOrder, Refused> {
+        Ok(TrialOrder {
+            op,
+            force: flag("force", self.force.as_deref())?,
+            wait: self.wait.unwrap_or_default(),
+            timeout: timeout(self.timeout.as_deref())?,
+            actor,
+        })
+    }
+}
+
+// === impl HistoryQuery ===
+
+impl HistoryQuery {
+    pub(crate) fn since(&self) -> Result<Option<Duration>, Refused> {
+        let Some(text) = &self.since else { return Ok(None) };
+        let since =
+            duration(text).ok_or_else(|| bad(format!("since={text}: expected how long ago, such as 30m or 1h")));
+        since.map(Some)
     }
 }
 
@@ -145,6 +187,32 @@ fn flag(name: &str, value: Option<&str>) -> Result<bool, Refused> {
     }
 }
 
+fn timeout(text: Option<&str>) -> Result<Duration, Refused> {
+    let Some(text) = text else { return Ok(TIMEOUT) };
+    let duration =
+        duration(text).ok_or_else(|| bad(format!("timeout={text}: expected a duration such as 500ms, 5s or 1m")))?;
+    Ok(duration.min(LONGEST))
+}
+
+fn confirm_within(text: &str) -> Result<Duration, Refused> {
+    let within = duration(text).filter(|within| (SHORTEST_TRIAL..=LONGEST_TRIAL).contains(within));
+    within.ok_or_else(|| {
+        bad(format!(
+            "confirm_within={text}: expected a duration of 1s to 24h, such as 10m"
+        ))
+    })
+}
+
+fn names(text: &str) -> Result<Vec<String>, Refused> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    match names.iter().any(String::is_empty) {
+        true => Err(bad(format!(
+            "on={text}: expected names of nodes with commas between, such as n1,n2"
+        ))),
+        false => Ok(names),
+    }
+}
+
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().ok()?;
@@ -199,6 +267,19 @@ mod tests {
             Format::Toml
         );
         assert_eq!(wanted(&headers("accept", "*/*")), Format::Json);
+    }
+
+    #[test]
+    fn a_trial_has_its_bounds() {
+        assert_eq!(confirm_within("1s").unwrap(), Duration::from_secs(1));
+        assert_eq!(confirm_within("24h").unwrap(), Duration::from_secs(86_400));
+        for bad in ["999ms", "0s", "25h", "10", ""] {
+            assert!(confirm_within(bad).is_err(), "{bad}");
+        }
+        assert_eq!(names("n1, n2").unwrap(), ["n1", "n2"]);
+        for bad in ["", ",", "n1,", "n1,,n2"] {
+            assert!(names(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

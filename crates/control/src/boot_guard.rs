@@ -153,12 +153,13 @@ impl BootRecord {
         self.condemned.contains(&version)
     }
 
-    /// The version to serve by when the cluster wants `active`: the newest not newer than it that
-    /// is not condemned.
+    /// The version to serve by when the cluster wants `wanted`: the newest not newer than it that is
+    /// not condemned and that this node may serve at all (what was undone, or is tried elsewhere, is
+    /// nothing to go back to).
     #[must_use]
-    pub fn choose(&self, active: u64) -> u64 {
-        let mut version = active;
-        while version > 0 && self.passes_over(version) {
+    pub fn choose(&self, wanted: u64, may_serve: impl Fn(u64) -> bool) -> u64 {
+        let mut version = wanted;
+        while version > 0 && (self.passes_over(version) || !may_serve(version)) {
             version -= 1;
         }
         version
@@ -186,12 +187,12 @@ mod tests {
         let record = record.try_version(7).unwrap();
         let first = record.start(End::Aborted);
         assert_eq!(first.condemned, None);
-        assert_eq!(first.record.choose(7), 7);
+        assert_eq!(first.record.choose(7, |_| true), 7);
         assert_eq!(first.record.try_version(7), None, "the count goes on");
         let second = first.record.start(End::Aborted);
         assert_eq!(second.condemned, Some(7));
-        assert_eq!(second.record.choose(7), 6);
-        assert_eq!(second.record.choose(8), 8, "a newer version is a new chance");
+        assert_eq!(second.record.choose(7, |_| true), 6);
+        assert_eq!(second.record.choose(8, |_| true), 8, "a newer version is a new chance");
     }
 
     #[test]
@@ -199,8 +200,17 @@ mod tests {
         let mut record = BootRecord::default().try_version(7).unwrap();
         for kills in 1..=KILLS {
             record = record.start(End::Otherwise).record;
-            assert_eq!(record.choose(7), if kills < KILLS { 7 } else { 6 }, "{kills}");
+            assert_eq!(record.choose(7, |_| true), if kills < KILLS { 7 } else { 6 }, "{kills}");
         }
+    }
+
+    #[test]
+    fn what_was_undone_is_nothing_to_go_back_to() {
+        let record = BootRecord {
+            condemned: vec![9],
+            ..BootRecord::default()
+        };
+        assert_eq!(record.choose(9, |version| version != 8), 7);
     }
 
     #[test]
@@ -210,7 +220,7 @@ mod tests {
             record = record.start(End::AbortedRehearsal).record;
             record = record.try_version(7).unwrap_or(record);
         }
-        assert_eq!(record.choose(7), 7);
+        assert_eq!(record.choose(7, |_| true), 7);
     }
 
     #[test]
@@ -221,7 +231,7 @@ mod tests {
             record = record.start(End::Aborted).record;
             assert!(record.passes_over(version));
         }
-        assert_eq!(record.choose(7), 5);
+        assert_eq!(record.choose(7, |_| true), 5);
     }
 
     #[test]
@@ -229,7 +239,7 @@ mod tests {
         let record = BootRecord::default().try_version(7).unwrap().stop();
         let start = record.start(End::Aborted);
         assert_eq!(start.crashed_on, None);
-        assert_eq!(start.record.choose(7), 7);
+        assert_eq!(start.record.choose(7, |_| true), 7);
     }
 
     #[test]
@@ -238,7 +248,7 @@ mod tests {
         for _ in 0..5 {
             record = record.start(End::Aborted).record;
         }
-        assert_eq!(record.choose(7), 7);
+        assert_eq!(record.choose(7, |_| true), 7);
     }
 
     #[test]
@@ -261,7 +271,7 @@ mod tests {
             loop {
                 starts += 1;
                 record = record.start(End::Aborted).record;
-                let version = record.choose(11);
+                let version = record.choose(11, |_| true);
                 if let Some(next) = record.try_version(version) { record = next; }
                 if !bad.contains(&version) { break; }
                 prop_assert!(starts <= 1 + bad.len() * CRASHES as usize);

@@ -15,6 +15,7 @@ use crate::rfc3339;
 use crate::service::Answering;
 use crate::status;
 use crate::tokens::{self, LastUsed};
+use crate::trial::{self, TrialOrder};
 use crate::view::{ClusterView, MemberOp, ReadyView, TokenRole, TokenView, VersionView};
 use crate::wire::{FromLeader, ToLeader};
 use crate::{members, membership, wall_clock};
@@ -138,7 +139,7 @@ impl Control {
             version,
             while_head_is: head.version,
         });
-        let figures = Figures::register(&metrics, &consensus, &published);
+        let figures = Figures::register(&metrics, &consensus, &published, &identity.name);
         let node = Node {
             name: identity.name.clone(),
             peer: identity.peer.clone(),
@@ -178,6 +179,7 @@ impl Control {
             waiting: AtomicUsize::new(0),
             admitting: Mutex::new(HashSet::new()),
             used: LastUsed::default(),
+            deadline: trial::Deadline::default(),
             figures,
         });
         core.write_boot(start.record).await;
@@ -192,6 +194,7 @@ impl Control {
         };
         control.spawn(status::tell(Arc::clone(&core), told));
         control.spawn(leader::give_way(Arc::clone(&core)));
+        control.spawn(trial::watch(Arc::clone(&core)));
         control.spawn(membership::enter(core));
         control.spawn(wall_clock::watch());
         Ok(control)
@@ -224,6 +227,18 @@ impl Control {
     pub async fn change(&self, request: ChangeRequest) -> Result<ChangeReply, Refusal> {
         let patience = PATIENCE + request.timeout;
         match leader::ask(&self.core, ToLeader::Change(Box::new(request)), patience).await? {
+            FromLeader::Changed(reply) => Ok(reply),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Confirms or promotes the version on trial, wherever the leader is.
+    ///
+    /// # Errors
+    /// Every [`Refusal`]; after [`Refusal::OutcomeUnknown`] it may have been carried out.
+    pub async fn trial(&self, order: TrialOrder) -> Result<ChangeReply, Refusal> {
+        let patience = PATIENCE + order.timeout;
+        match leader::ask(&self.core, ToLeader::Trial(order), patience).await? {
             FromLeader::Changed(reply) => Ok(reply),
             other => Err(unexpected(&other)),
         }
@@ -281,11 +296,20 @@ impl Control {
         self.core.consensus.original()
     }
 
-    /// The versions before `before` (or all), newest first.
+    /// The versions before `before` (or all), newest first; with `since` only those made, or tried to an end, within
+    /// that time by this node's clock.
     #[must_use]
-    pub fn history(&self, before: Option<u64>, limit: usize) -> Vec<VersionView> {
+    pub fn history(&self, before: Option<u64>, since: Option<Duration>, limit: usize) -> Vec<VersionView> {
+        let head = self.core.consensus.head();
+        let since = since.map_or(0, |since| {
+            rfc3339::now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        });
         let entries = self.core.consensus.history(before, limit).into_iter();
-        let view = entries.map(|entry| VersionView {
+        let recent = entries.filter(|entry| {
+            let steps = entry.trial.iter().flat_map(|trial| &trial.steps);
+            steps.map(|step| step.at_ms).chain([entry.at_ms]).any(|at| at >= since)
+        });
+        let view = recent.map(|entry| VersionView {
             version: entry.version,
             at: rfc3339::from_ms(entry.at_ms),
             author: entry.author.who,
@@ -293,6 +317,7 @@ impl Control {
             message: entry.author.why,
             request_id: entry.request_id,
             changed: entry.changed.iter().map(|key| key.to_string()).collect(),
+            trial: entry.trial.map(|past| trial::past(&head, entry.version, past)),
         });
         view.collect()
     }
@@ -389,7 +414,7 @@ impl Control {
         let voting = rest.len() < voters.len();
         let fit = rest
             .iter()
-            .filter(|node| node.reachable && !node.draining && node.live == Some(view.version));
+            .filter(|node| node.reachable && !node.draining && node.live == Some(node.wanted));
         let (fit, needed) = (fit.count(), voters.len() / 2 + 1);
         match (voting, fit >= needed) {
             (false, _)

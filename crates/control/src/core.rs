@@ -7,6 +7,7 @@ use crate::follow::Following;
 use crate::refusal::Refusal;
 use crate::rehearsals::Rehearsals;
 use crate::tokens::LastUsed;
+use crate::trial::Deadline;
 use sluice_consensus::{Consensus, Node, Store};
 use sluice_peer::{Heard, Link, NodeId, Peer};
 use sluice_snapshot::{Published, Snapshot};
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     /// Incarnations whose admission is under way here.
     pub(crate) admitting: Mutex<HashSet<NodeId>>,
     pub(crate) used: LastUsed,
+    /// When the open trial ends unless it is confirmed.
+    pub(crate) deadline: Deadline,
     pub(crate) figures: Figures,
 }
 

@@ -23,17 +23,20 @@ pub(crate) struct Figures {
 struct Read {
     consensus: Consensus,
     published: Published,
+    /// This node's.
+    name: String,
     started: Instant,
 }
 
 // === impl Figures ===
 
 impl Figures {
-    pub(crate) fn register(metrics: &Metrics, consensus: &Consensus, published: &Published) -> Self {
+    pub(crate) fn register(metrics: &Metrics, consensus: &Consensus, published: &Published, name: &str) -> Self {
         let apply = Histogram::new(APPLY);
         let read = Read {
             consensus: consensus.clone(),
             published: published.clone(),
+            name: name.to_owned(),
             started: Instant::now(),
         };
         metrics.register(|registry| {
@@ -63,6 +66,8 @@ impl Collector for Read {
         let age = heard.unwrap_or(self.started).elapsed().as_secs_f64();
         let figures = [
             (&names::COMMITTED_VERSION, head.version as f64),
+            (&names::WANTED_VERSION, head.live_on(&self.name) as f64),
+            (&names::TRIAL_VERSION, head.trial.map_or(0, |open| open.version) as f64),
             (&names::LIVE_VERSION, self.published.live().version as f64),
             (&names::SNAPSHOTS_LIVE, self.published.snapshots_live() as f64),
             (&names::CONFIG_AGE, age),

@@ -5,6 +5,7 @@ use crate::core::{Core, Shared};
 use crate::levels;
 use crate::membership;
 use crate::refusal::Refusal;
+use crate::trial;
 use crate::wire::{self, FromLeader, ToLeader};
 use sluice_consensus::{Applied, Author, Body, Envelope, ProposeError};
 use sluice_peer::{CallError, Lane, NodeId, Patience, Service};
@@ -91,6 +92,15 @@ pub(crate) async fn serve(core: &Shared, what: ToLeader) -> FromLeader {
                 Ok(answer) => answer.map(FromLeader::Changed),
                 Err(error) => Err(Refusal::Internal {
                     why: format!("the change was broken off: {error}"),
+                }),
+            }
+        }
+        ToLeader::Trial(order) => {
+            let core = Arc::clone(core);
+            match tokio::spawn(async move { trial::lead(&core, order).await }).await {
+                Ok(answer) => answer.map(FromLeader::Changed),
+                Err(error) => Err(Refusal::Internal {
+                    why: format!("it was broken off: {error}"),
                 }),
             }
         }
@@ -270,13 +280,14 @@ fn writes(what: &ToLeader) -> bool {
         ToLeader::Change(request) => !request.dry_run,
         // A level that was raised already is raised again for nothing.
         ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } | ToLeader::Finalize { .. } => false,
-        ToLeader::Record { .. } | ToLeader::Member { .. } | ToLeader::Transfer { .. } => true,
+        ToLeader::Trial(_) | ToLeader::Record { .. } | ToLeader::Member { .. } | ToLeader::Transfer { .. } => true,
     }
 }
 
 fn unknown(what: &ToLeader, error: &CallError) -> Refusal {
     let request_id = match what {
         ToLeader::Change(request) => &request.actor.request_id,
+        ToLeader::Trial(order) => &order.actor.request_id,
         ToLeader::Record { actor, .. } | ToLeader::Member { actor, .. } | ToLeader::Transfer { actor, .. } => {
             &actor.request_id
         }

@@ -59,7 +59,7 @@ pub(crate) fn raised(now: u32, wanted: u32, members: &[Knows]) -> Result<u32, No
 
 /// Whether a change that needs `needed` may be made now. Raises a cluster that has no configuration yet.
 pub(crate) async fn allow(core: &Core, head: &Head, needed: u32, request: &ChangeRequest) -> Result<(), Refusal> {
-    if needed <= head.level {
+    if needed <= head.level && (head.version > 0 || request.dry_run) {
         return Ok(());
     }
     let refused = Refusal::LevelTooLow {
@@ -70,6 +70,9 @@ pub(crate) async fn allow(core: &Core, head: &Head, needed: u32, request: &Chang
         return Err(refused);
     }
     match raised(head.level, core.level, &known(core)) {
+        // What the change does not need by itself is worth no refusal.
+        Ok(to) if needed <= head.level && to > head.level => propose_level(core, to, request.actor.clone()).await,
+        _ if needed <= head.level => Ok(()),
         Ok(to) if to >= needed && request.dry_run => Ok(()),
         Ok(to) if to >= needed => propose_level(core, to, request.actor.clone()).await,
         Ok(_) => Err(refused),

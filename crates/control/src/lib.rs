@@ -1,6 +1,7 @@
 //! A change's way through the cluster, and the cluster's own life.
 //!
-//! Owns: what is asked of the configuration and whether it may be (`change`); which version this
+//! Owns: what is asked of the configuration and whether it may be (`change`); what becomes of a version
+//! that is tried first (`trial`); which version this
 //! node serves by, and that no version can keep it down (`follow`, `boot_guard`); how nodes form a
 //! cluster, enter it and leave it (`membership`); who may operate it (`tokens`); what is told of all
 //! that: status, readiness, views.
@@ -15,7 +16,7 @@
 //!                                        └──────────────────────────▶ publish ▸ workers swap ▸ live ▸ told to all
 //! ```
 //!
-//! Pure and tested by value: `boot_guard`, `readiness`, `membership::forming`,
+//! Pure and tested by value: `boot_guard`, `readiness`, `trial::deadline`, `membership::forming`,
 //! `membership::admission`, `change::plan`, `digest`. Around them are shells that ask, write and
 //! wait.
 
@@ -42,13 +43,20 @@ mod rfc3339;
 mod service;
 mod status;
 mod tokens;
+mod trial;
 mod view;
 mod wall_clock;
 mod wire;
 
 pub use boot_guard::{BootRecord, CRASHES, End, KILLS, PROVEN_AFTER};
-pub use change::{Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, Wait};
+pub use change::{
+    Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, TrialRequest, Wait,
+};
 pub use control::{Config, Control, StartError};
 pub use refusal::Refusal;
 pub use rehearsals::{Rehearsals, Rehearsing};
-pub use view::{ClusterView, Degraded, MemberOp, NodeView, ReadyView, Role, TokenRole, TokenView, VersionView};
+pub use trial::{LONGEST_TRIAL, SHORTEST_TRIAL, TrialOp, TrialOrder};
+pub use view::{
+    ClusterView, Degraded, MemberOp, NodeView, OpenTrial, PastTrial, ReadyView, Role, TokenRole, TokenView,
+    TrialOutcome, TrialStepView, VersionView,
+};

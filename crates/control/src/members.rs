@@ -1,8 +1,9 @@
 //! The cluster as this node sees it.
 
 use crate::core::Core;
+use crate::trial;
 use crate::view::{ClusterView, NodeView, Role};
-use sluice_consensus::Member;
+use sluice_consensus::{Head, Member};
 use std::time::{Duration, Instant};
 
 /// A leader that no majority acknowledged for this long is none.
@@ -11,8 +12,9 @@ const MAJORITY: Duration = Duration::from_secs(2);
 /// Made from the membership, from what was heard, and from what this node knows of itself.
 pub(crate) fn view(core: &Core) -> ClusterView {
     let raft = core.consensus.raft();
+    let head = core.consensus.head();
     let situation = core.situation.borrow().clone();
-    let mut nodes: Vec<NodeView> = raft.members.iter().map(|member| node(core, member)).collect();
+    let mut nodes: Vec<NodeView> = raft.members.iter().map(|member| node(core, &head, member)).collect();
     nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     let leads = raft.has_majority(Instant::now(), MAJORITY);
     ClusterView {
@@ -20,15 +22,17 @@ pub(crate) fn view(core: &Core) -> ClusterView {
         id: situation.cluster_id.map(|id| format!("{id:032x}")),
         term: raft.term,
         leader: raft.leader().filter(|_| leads).map(|leader| leader.node.name),
-        version: core.consensus.head().version,
-        level: core.consensus.head().level,
+        version: head.version,
+        active: head.active,
+        trial: trial::open(core, &head),
+        level: head.level,
         answered_by: core.node.name.clone(),
         forming: situation.waiting_for.filter(|_| situation.cluster_id.is_none()),
         nodes,
     }
 }
 
-fn node(core: &Core, member: &Member) -> NodeView {
+fn node(core: &Core, head: &Head, member: &Member) -> NodeView {
     let mut view = NodeView {
         name: member.node.name.clone(),
         id: member.id.to_string(),
@@ -39,6 +43,7 @@ fn node(core: &Core, member: &Member) -> NodeView {
         binary: None,
         level: None,
         committed: None,
+        wanted: head.live_on(&member.node.name),
         live: None,
         why_not_live: None,
         reachable: false,
@@ -48,7 +53,7 @@ fn node(core: &Core, member: &Member) -> NodeView {
         let situation = core.situation.borrow();
         view.binary = Some(core.binary.clone());
         view.level = Some(core.level);
-        view.committed = Some(core.consensus.head().version);
+        view.committed = Some(head.version);
         view.live = Some(core.published.live().version);
         view.why_not_live = situation.not_live.as_ref().map(|(why, _)| why.clone());
         view.reachable = true;

@@ -1,5 +1,6 @@
 //! Why an operation was refused, with what a person needs to act.
 
+use crate::view::OpenTrial;
 use serde::{Deserialize, Serialize};
 use sluice_document::Diagnostic;
 
@@ -73,6 +74,20 @@ pub enum Refusal {
         /// Why, and what to do.
         why: String,
     },
+    /// Another version is on trial, and nothing else is changed before that has ended.
+    #[error("{}", pending(trial))]
+    PendingChange {
+        /// Which, by whom, until when.
+        trial: Box<OpenTrial>,
+    },
+    /// The trial of the version has ended otherwise.
+    #[error("{why}")]
+    TrialOver {
+        /// Which.
+        version: u64,
+        /// What happened to it, and what to do.
+        why: String,
+    },
     /// Too much waits already.
     #[error("{waiting} changes wait already: try again in a moment")]
     Busy {
@@ -126,6 +141,31 @@ impl Refusal {
     pub(crate) fn may_be_repeated(&self) -> bool {
         matches!(self, Self::NoLeader { .. })
     }
+}
+
+fn pending(trial: &OpenTrial) -> String {
+    let OpenTrial {
+        version,
+        before,
+        author,
+        at,
+        ..
+    } = trial;
+    let on = trial.on.as_ref().map(|on| format!(" on {} alone", on.join(", ")));
+    let until = trial
+        .confirm_by
+        .as_ref()
+        .map(|by| format!(", undone at {by} unless confirmed"));
+    let end = match (&trial.on, &trial.confirm_by) {
+        (Some(_), Some(_)) => format!("confirm and promote {version}"),
+        (Some(_), None) => format!("promote {version}"),
+        (None, _) => format!("confirm {version}"),
+    };
+    format!(
+        "version {version} of {author} is on trial since {at}{}{}: {end}, or end it by a rollback to {before}",
+        on.unwrap_or_default(),
+        until.unwrap_or_default()
+    )
 }
 
 fn first(errors: &[Diagnostic]) -> String {

@@ -15,6 +15,12 @@ pub struct ClusterView {
     pub leader: Option<String>,
     /// The newest committed version that the answering node knows.
     pub version: u64,
+    /// The version that is live for good; another than `version` while that is on trial.
+    #[serde(default)]
+    pub active: u64,
+    /// The trial that is open.
+    #[serde(default)]
+    pub trial: Option<OpenTrial>,
     /// The feature level.
     pub level: u32,
     /// The node that answers.
@@ -48,6 +54,9 @@ pub struct NodeView {
     pub level: Option<u32>,
     /// The newest version that it knows to be committed.
     pub committed: Option<u64>,
+    /// The version that it should serve by.
+    #[serde(default)]
+    pub wanted: u64,
     /// The version that it serves by.
     pub live: Option<u64>,
     /// Why it does not serve by the version that it should.
@@ -111,6 +120,70 @@ pub struct VersionView {
     pub request_id: String,
     /// The parts that it changed.
     pub changed: Vec<String>,
+    /// What became of it, where it was on trial at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<PastTrial>,
+}
+
+/// A version on trial: live on some nodes alone, or until a deadline, or both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTrial {
+    /// Which.
+    pub version: u64,
+    /// What is live for good, and comes back if nothing is said.
+    pub before: u64,
+    /// On these nodes alone, until it is promoted; `None`: on all.
+    pub on: Option<Vec<String>>,
+    /// When it is undone unless it is confirmed, RFC 3339 UTC by the leader's clock; `None`: never.
+    pub confirm_by: Option<String>,
+    /// Who made it.
+    pub author: String,
+    /// When, RFC 3339 UTC.
+    pub at: String,
+}
+
+/// What became of a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastTrial {
+    /// The nodes that it began on; `None`: all.
+    pub on: Option<Vec<String>>,
+    /// The deadline that it began with, RFC 3339 UTC.
+    pub confirm_by: Option<String>,
+    /// Where it stands.
+    pub outcome: TrialOutcome,
+    /// What was done about it, in order.
+    pub steps: Vec<TrialStepView>,
+}
+
+/// Where a trial stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrialOutcome {
+    /// It waits to be promoted or confirmed.
+    Open,
+    /// It was made live for good.
+    Kept,
+    /// A newer version brought back what was before.
+    Undone,
+}
+
+/// Something that was done about a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialStepView {
+    /// `confirmed`, `promoted` or `undone`.
+    pub what: String,
+    /// When, RFC 3339 UTC.
+    pub at: String,
+    /// Who did it; `the leader` where a deadline did.
+    pub author: String,
+    /// From which address, through which node.
+    pub from: String,
+    /// Why.
+    pub message: Option<String>,
+    /// By which request.
+    pub request_id: String,
+    /// The newest version after it: of an undone one, what brought back what was before.
+    pub version: u64,
 }
 
 /// One token, without its secret.

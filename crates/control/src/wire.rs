@@ -4,6 +4,7 @@
 use crate::change::{Actor, ChangeReply, ChangeRequest};
 use crate::membership::forming::{Promise, Standing};
 use crate::refusal::Refusal;
+use crate::trial::TrialOrder;
 use crate::view::{ClusterView, MemberOp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub(crate) enum ToLeader {
     /// Change the configuration.
     Change(Box<ChangeRequest>),
+    /// Confirm or promote the version on trial.
+    Trial(TrialOrder),
     /// Set or remove a record.
     Record {
         collection: String,
@@ -99,6 +102,9 @@ pub(crate) struct Prepare {
     pub(crate) changes: Vec<WireChange>,
     /// How long the answer may take.
     pub(crate) within: Duration,
+    /// What is asked about is `base` itself, which is stored and not served here yet.
+    #[serde(default)]
+    pub(crate) stored: bool,
 }
 
 /// A part put or deleted.

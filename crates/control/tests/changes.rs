@@ -18,7 +18,7 @@ async fn a_change_made_through_any_node_is_live_on_all() {
     }
     for node in &nodes {
         node.serves(3).await;
-        let history = node.control.history(None, 10);
+        let history = node.control.history(None, None, 10);
         let versions: Vec<u64> = history.iter().map(|entry| entry.version).collect();
         assert_eq!(versions, [3, 2, 1]);
         assert_eq!(history[0].author, "test");

@@ -40,6 +40,9 @@ pub use print::{PartPrintError, PrintError, print, print_part};
 pub use render::render;
 pub use tree::{MAX_BYTES, MAX_DEPTH};
 
-/// The feature level of this version: the highest that its fields need. A cluster's level rises when all its nodes
-/// know a higher one.
-pub const LEVEL: u32 = decode::fields::highest_level();
+/// The feature level of this version: the highest that its fields need, and no less than 2, which versions on trial
+/// need. A cluster's level rises when all its nodes know a higher one.
+pub const LEVEL: u32 = {
+    let fields = decode::fields::highest_level();
+    if fields < 2 { 2 } else { fields }
+};

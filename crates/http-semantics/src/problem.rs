@@ -115,6 +115,8 @@ codes! {
     VersionConflict = "version_conflict" 412 "Version conflict";
     /// Admin: a confirmation or an activation on some nodes is open.
     PendingChange = "pending_change" 409 "A change is pending";
+    /// Admin: the version's trial has ended otherwise.
+    TrialOver = "trial_over" 410 "Trial is over";
     /// Admin: the key was used with another request.
     IdempotencyReuse = "idempotency_reuse" 409 "Idempotency key used again";
     /// Admin: no leader is known.

@@ -203,6 +203,20 @@ pub const LIVE_VERSION: Name = name(
     &[],
     "The configuration version by which every worker of this node serves",
 );
+/// The version by which this node should serve.
+pub const WANTED_VERSION: Name = name(
+    "sluice_config_wanted_version",
+    Gauge,
+    &[],
+    "The configuration version by which this node should serve: another than the committed one where that is on trial elsewhere",
+);
+/// The version that is on trial.
+pub const TRIAL_VERSION: Name = name(
+    "sluice_config_trial_version",
+    Gauge,
+    &[],
+    "The configuration version that is on trial, on whichever nodes; 0 where none is",
+);
 /// From committed to live.
 pub const APPLY_SECONDS: Name = name(
     "sluice_config_apply_seconds",
@@ -320,7 +334,9 @@ pub const ALL: &[&[Name]] = &[
     ],
     &[
         COMMITTED_VERSION,
+        WANTED_VERSION,
         LIVE_VERSION,
+        TRIAL_VERSION,
         APPLY_SECONDS,
         SNAPSHOTS_LIVE,
         CONFIG_AGE,

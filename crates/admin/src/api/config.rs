@@ -3,7 +3,9 @@
 use crate::Config;
 use crate::access::Caller;
 use crate::problem::{Answer, Refused, bad};
-use crate::query::{ChangeQuery, HistoryQuery, ReadQuery, format_of, idempotency_key, if_match, must_be_new, wanted};
+use crate::query::{
+    ChangeQuery, HistoryQuery, ReadQuery, TrialQuery, format_of, idempotency_key, if_match, must_be_new, wanted,
+};
 use axum::Extension;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -11,7 +13,7 @@ use axum::response::{IntoResponse, Json, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
-use sluice_control::{ChangeReply, ChangeRequest, Refusal, Target};
+use sluice_control::{ChangeReply, ChangeRequest, Refusal, Target, TrialOp};
 use sluice_document::{Format, PartKey, encode_part, join, parse, parse_part, print, print_part, split};
 use sluice_http_semantics::problem::{Code, Problem};
 
@@ -162,12 +164,12 @@ pub(crate) async fn history(
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Response {
     let list = query.map_err(|error| bad(error.body_text())).map(|Query(query)| {
-        let versions = config
-            .control
-            .history(query.before, query.limit.unwrap_or(50).min(1000));
-        Json(json!({ "versions": versions }))
+        let since = query.since()?;
+        let limit = query.limit.unwrap_or(if since.is_some() { 1000 } else { 50 }).min(1000);
+        let versions = config.control.history(query.before, since, limit);
+        Ok(Json(json!({ "versions": versions })))
     });
-    answer.give(list)
+    answer.give(list.flatten())
 }
 
 /// `GET /v1/config/original`: the text that was applied last.
@@ -214,13 +216,54 @@ fn request(
         timeout: query.timeout()?,
         idempotency_key: idempotency_key(headers)?,
         actor: caller.actor(config.control.name()),
+        trial: query.trial()?,
     })
 }
 
+/// `POST /v1/config/confirm`: the version on trial is not undone any more.
+pub(crate) async fn confirm(
+    State(config): State<Config>,
+    Extension(answer): Extension<Answer>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<TrialQuery>, QueryRejection>,
+) -> Response {
+    let confirm = async {
+        let Query(query) = query.map_err(|error| bad(error.body_text()))?;
+        let op = TrialOp::Confirm { version: query.version };
+        let order = query.order(op, caller.actor(config.control.name()))?;
+        Ok::<_, Refused>(written(config.control.trial(order).await?))
+    };
+    answer.give(confirm.await)
+}
+
+/// `POST /v1/config/promote/{version}`: the version on trial is live on all nodes.
+pub(crate) async fn promote(
+    State(config): State<Config>,
+    Extension(answer): Extension<Answer>,
+    Extension(caller): Extension<Caller>,
+    version: Result<Path<u64>, PathRejection>,
+    query: Result<Query<TrialQuery>, QueryRejection>,
+) -> Response {
+    let promote = async {
+        let Path(version) = version.map_err(|error| bad(error.body_text()))?;
+        let Query(query) = query.map_err(|error| bad(error.body_text()))?;
+        if query.version.is_some() {
+            return Err(bad("version stands in the path".to_owned()));
+        }
+        let op = TrialOp::Promote { version };
+        let order = query.order(op, caller.actor(config.control.name()))?;
+        Ok(written(config.control.trial(order).await?))
+    };
+    answer.give(promote.await)
+}
+
 async fn change(config: &Config, request: ChangeRequest) -> Result<Response, Refused> {
-    let reply: ChangeReply = config.control.change(request).await?;
+    Ok(written(config.control.change(request).await?))
+}
+
+fn written(reply: ChangeReply) -> Response {
     let tag = etag(reply.version);
-    Ok((StatusCode::OK, [(header::ETAG, tag)], Json(reply)).into_response())
+    (StatusCode::OK, [(header::ETAG, tag)], Json(reply)).into_response()
 }
 
 fn taken(query: Result<Query<ChangeQuery>, QueryRejection>) -> Result<ChangeQuery, Refused> {

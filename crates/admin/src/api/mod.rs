@@ -20,6 +20,8 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/v1/config", get(config::read).put(config::write))
         .route("/v1/config/history", get(config::history))
         .route("/v1/config/rollback/{version}", post(config::rollback))
+        .route("/v1/config/confirm", post(config::confirm))
+        .route("/v1/config/promote/{version}", post(config::promote))
         .route("/v1/config/original", get(config::original))
         .route(
             "/v1/config/{*part}",

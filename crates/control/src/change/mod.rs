@@ -6,18 +6,21 @@ mod request;
 mod spread;
 
 pub(crate) use plan::{part_version, under};
-pub use request::{Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, Wait};
-pub(crate) use spread::spread;
+pub use request::{
+    Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, TrialRequest, Wait,
+};
+pub(crate) use spread::{Rehearsal, as_warning, look, members, rehearse_everywhere, spread};
 
 use crate::core::{Core, Shared};
 use crate::leader::{envelope, propose, reading};
 use crate::levels;
 use crate::refusal::Refusal;
+use crate::trial;
 use crate::wire::WireChange;
 use check::Checked;
 use plan::{Earlier, Plan, plan};
 use sha2::{Digest as _, Sha256};
-use sluice_consensus::{Activation, Applied, Body, Idempotency};
+use sluice_consensus::{Activation, Applied, Body, Head, Idempotency};
 use sluice_document::Diagnostic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,18 +47,12 @@ pub(crate) async fn lead(core: &Shared, request: ChangeRequest) -> Result<Change
             warnings,
         } => {
             let spread = spread(core, version, request.wait, request.timeout).await;
-            Ok(ChangeReply {
-                version,
-                changed,
-                live: spread.live,
-                pending: spread.pending,
-                warnings,
-            })
+            Ok(reply(core, version, changed, spread, warnings))
         }
     }
 }
 
-enum Committed {
+pub(crate) enum Committed {
     /// The answer stands already.
     Nothing(ChangeReply),
     Version {
@@ -67,11 +64,7 @@ enum Committed {
 
 async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Refusal> {
     let consensus = &core.consensus;
-    let index = consensus.read_index().await.map_err(|error| reading(core, &error))?;
-    consensus
-        .wait_applied(index, CATCH_UP)
-        .await
-        .map_err(|_| Refusal::NoMajority)?;
+    catch_up(core).await?;
     let idempotency = request.idempotency_key.as_ref().map(|key| Idempotency {
         key: key.clone(),
         digest: fingerprint(request),
@@ -90,6 +83,15 @@ async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Re
             head: head.version,
         });
     }
+    if let Some(open) = trial::open(core, &head) {
+        return match request.target {
+            Target::Rollback { version } if version == head.active && request.trial.is_none() => {
+                end_trial(core, request, &head, idempotency).await
+            }
+            _ => Err(Refusal::PendingChange { trial: Box::new(open) }),
+        };
+    }
+    let on = trial::named(core, request.trial.on.as_deref())?;
     let earlier = match &request.target {
         Target::Rollback { version } => Some(earlier(core, *version)?),
         _ => None,
@@ -105,25 +107,32 @@ async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Re
     let Checked { mut warnings, level } = checked.map_err(|error| Refusal::Internal {
         why: format!("checking the change broke off: {error}"),
     })??;
+    let level = match request.trial.is_none() {
+        true => level,
+        false => level.max(trial::LEVEL),
+    };
     levels::allow(core, &head, level, request).await?;
-    let asked: Vec<WireChange> = changes.iter().map(WireChange::of).collect();
-    let objections = spread::rehearse_everywhere(core, head.version, asked).await;
+    let asked = Rehearsal::Change {
+        base: head.version,
+        changes: changes.iter().map(WireChange::of).collect(),
+    };
+    let objections = rehearse_everywhere(core, asked, on.as_deref()).await;
     if !objections.is_empty() {
         if !request.force {
             return Err(Refusal::invalid(objections));
         }
-        warnings.extend(objections.into_iter().map(spread::as_warning));
+        warnings.extend(objections.into_iter().map(as_warning));
     }
     let changed: Vec<String> = changes.iter().map(|change| change.key.to_string()).collect();
     if request.dry_run {
-        let mut reply = unchanged(core, head.version + 1);
-        (reply.changed, reply.warnings) = (changed, warnings);
-        (reply.live, reply.pending) = (Vec::new(), Vec::new());
-        return Ok(Committed::Nothing(reply));
+        return Ok(Committed::Nothing(would_be(head.version + 1, changed, warnings)));
     }
     let body = Body::Store {
         changes,
-        activate: Some(Activation::default()),
+        activate: Some(Activation {
+            on,
+            confirm_by_ms: request.trial.confirm_within.map(trial::confirm_by),
+        }),
         original,
     };
     let mut envelope = envelope(head.version, request.actor.clone(), body);
@@ -133,7 +142,38 @@ async fn at_turn(core: &Shared, request: &ChangeRequest) -> Result<Committed, Re
     outcome(core, applied, head.version, changed, warnings)
 }
 
-fn outcome(
+/// Makes sure that this leader has applied all that is committed.
+pub(crate) async fn catch_up(core: &Core) -> Result<(), Refusal> {
+    let consensus = &core.consensus;
+    let index = consensus.read_index().await.map_err(|error| reading(core, &error))?;
+    let applied = consensus.wait_applied(index, CATCH_UP).await;
+    applied.map_err(|_| Refusal::NoMajority)
+}
+
+/// Goes back to what is live beside an open trial. What that is every node has served, so nobody is asked.
+async fn end_trial(
+    core: &Core,
+    request: &ChangeRequest,
+    head: &Head,
+    idempotency: Option<Idempotency>,
+) -> Result<Committed, Refusal> {
+    let changes = core.consensus.delta(head.version, head.active).unwrap_or_default();
+    let changed: Vec<String> = changes.iter().map(|change| change.key.to_string()).collect();
+    if request.dry_run {
+        return Ok(Committed::Nothing(would_be(head.version + 1, changed, Vec::new())));
+    }
+    let body = Body::Activate {
+        version: head.active,
+        activation: Activation::default(),
+    };
+    let mut envelope = envelope(head.version, request.actor.clone(), body);
+    envelope.level = trial::LEVEL;
+    envelope.idempotency = idempotency;
+    let applied = propose(core, envelope, &request.actor.request_id).await?;
+    outcome(core, applied, head.version, changed, Vec::new())
+}
+
+pub(crate) fn outcome(
     core: &Core,
     applied: Applied,
     base: u64,
@@ -158,7 +198,13 @@ fn outcome(
             needed: cluster + 1,
             cluster,
         }),
-        Applied::NoSuchVersion { .. } | Applied::Record => Err(Refusal::Internal {
+        Applied::TrialOpen { version } => match trial::open(core, &core.consensus.head()) {
+            Some(open) => Err(Refusal::PendingChange { trial: Box::new(open) }),
+            None => Err(Refusal::Conflict {
+                why: format!("version {version} was on trial: try again"),
+            }),
+        },
+        Applied::NotNewest { .. } | Applied::NoSuchVersion { .. } | Applied::Record => Err(Refusal::Internal {
             why: "the log answered something else than was asked".to_owned(),
         }),
     }
@@ -190,13 +236,34 @@ fn earlier(core: &Core, version: u64) -> Result<Earlier, Refusal> {
 }
 
 fn unchanged(core: &Core, version: u64) -> ChangeReply {
-    let spread = spread::look(core, version);
+    reply(core, version, Vec::new(), spread::look(core, version), Vec::new())
+}
+
+fn would_be(version: u64, changed: Vec<String>, warnings: Vec<Diagnostic>) -> ChangeReply {
     ChangeReply {
         version,
-        changed: Vec::new(),
+        changed,
+        live: Vec::new(),
+        pending: Vec::new(),
+        warnings,
+        trial: None,
+    }
+}
+
+pub(crate) fn reply(
+    core: &Core,
+    version: u64,
+    changed: Vec<String>,
+    spread: spread::Spread,
+    warnings: Vec<Diagnostic>,
+) -> ChangeReply {
+    ChangeReply {
+        version,
+        changed,
         live: spread.live,
         pending: spread.pending,
-        warnings: Vec::new(),
+        warnings,
+        trial: trial::open(core, &core.consensus.head()).filter(|open| open.version == version),
     }
 }
 
@@ -204,7 +271,11 @@ fn unchanged(core: &Core, version: u64) -> ChangeReply {
 fn fingerprint(request: &ChangeRequest) -> [u8; 32] {
     // Serialising these plain types into memory cannot fail; two failures would be told apart by
     // nothing, and one of them refused: the safe side.
-    let asked = serde_json::to_vec(&(&request.target, request.if_version)).unwrap_or_default();
+    let asked = match request.trial.is_none() {
+        true => serde_json::to_vec(&(&request.target, request.if_version)),
+        false => serde_json::to_vec(&(&request.target, request.if_version, &request.trial)),
+    };
+    let asked = asked.unwrap_or_default();
     Sha256::digest(&asked).into()
 }
 

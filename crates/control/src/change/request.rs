@@ -1,5 +1,6 @@
 //! What is asked of the cluster's configuration, and what came of it.
 
+use crate::view::OpenTrial;
 use serde::{Deserialize, Serialize};
 use sluice_document::{Diagnostic, PartKey};
 use std::time::Duration;
@@ -23,6 +24,18 @@ pub struct ChangeRequest {
     pub idempotency_key: Option<String>,
     /// Who asks.
     pub actor: Actor,
+    /// Within which limits it is live at first.
+    #[serde(default)]
+    pub trial: TrialRequest,
+}
+
+/// Within which limits a change is to be live at first: tried, before it is for good.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRequest {
+    /// On these nodes alone, by name, until it is promoted; `None`: on all.
+    pub on: Option<Vec<String>>,
+    /// Undone unless it is confirmed within this time, 1 s to 24 h; `None`: never.
+    pub confirm_within: Option<Duration>,
 }
 
 /// What shall be.
@@ -85,6 +98,16 @@ pub struct Actor {
     pub request_id: String,
 }
 
+// === impl TrialRequest ===
+
+impl TrialRequest {
+    /// Whether the change is for good from the start.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What came of a change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChangeReply {
@@ -94,10 +117,13 @@ pub struct ChangeReply {
     pub changed: Vec<String>,
     /// The nodes that serve by it.
     pub live: Vec<String>,
-    /// The nodes that do not yet.
+    /// The nodes that should and do not yet.
     pub pending: Vec<Pending>,
     /// What the document's author should know.
     pub warnings: Vec<Diagnostic>,
+    /// Its limits, while it is on trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<OpenTrial>,
 }
 
 /// A node that does not serve by a version yet.

@@ -27,6 +27,14 @@ pub(crate) struct Spread {
     pub(crate) awaited: usize,
 }
 
+/// What members are asked whether they could serve it.
+pub(crate) enum Rehearsal {
+    /// These changes of the newest version.
+    Change { base: u64, changes: Vec<WireChange> },
+    /// The newest version, which is live on others already.
+    Stored { version: u64 },
+}
+
 /// Waits as the caller wishes, and says how far the version has come then.
 pub(crate) async fn spread(core: &Core, version: u64, wait: Wait, within: Duration) -> Spread {
     if wait == Wait::Majority {
@@ -54,8 +62,13 @@ pub(crate) async fn spread(core: &Core, version: u64, wait: Wait, within: Durati
 /// How far a version has come, now.
 pub(crate) fn look(core: &Core, version: u64) -> Spread {
     let mut spread = Spread::default();
+    let head = core.consensus.head();
     for member in members(core) {
         let name = member.node.name.clone();
+        if head.live_on(&name) < version {
+            // It is on trial elsewhere.
+            continue;
+        }
         let (live, why, healthy) = if member.id == core.id {
             let situation = core.situation.borrow();
             let why = situation.not_live.as_ref().map(|(why, _)| why.clone());
@@ -83,22 +96,31 @@ pub(crate) fn look(core: &Core, version: u64) -> Spread {
     spread
 }
 
-/// Asks every healthy member, this one first, whether it could serve the changes. Gives what they
-/// object, with the node's name.
-pub(crate) async fn rehearse_everywhere(core: &Shared, base: u64, changes: Vec<WireChange>) -> Vec<Diagnostic> {
+/// Asks every healthy member that this is for (all, or those named), whether it could serve it. This one first. Gives
+/// what they object, with the node's name.
+pub(crate) async fn rehearse_everywhere(core: &Shared, what: Rehearsal, on: Option<&[String]>) -> Vec<Diagnostic> {
+    let (base, changes, stored) = match what {
+        Rehearsal::Change { base, changes } => (base, changes, false),
+        Rehearsal::Stored { version } => (version, Vec::new(), true),
+    };
     let asked = Prepare {
         base,
         changes,
         within: REHEARSAL,
+        stored,
     };
+    // What is tried on some nodes must not be able to break the others.
+    let meant = |name: &str| on.is_none_or(|on| on.iter().any(|one| one == name));
     // A change that breaks the one who compiles it breaks one node, not all at once.
-    let own = objections(&core.node.name, rehearse(core, asked.clone()).await);
-    if !own.is_empty() {
-        return own;
+    if meant(&core.node.name) {
+        let own = objections(&core.node.name, rehearse(core, asked.clone()).await);
+        if !own.is_empty() {
+            return own;
+        }
     }
     let others: Vec<Member> = members(core)
         .into_iter()
-        .filter(|member| member.id != core.id)
+        .filter(|member| member.id != core.id && meant(&member.node.name))
         .filter(|member| core.heard(member.id).is_some_and(|heard| !heard.status.draining))
         .collect();
     let Ok(body) = wire::encode(&asked) else {
@@ -155,7 +177,7 @@ async fn ask(core: &Core, member: &Member, body: Vec<u8>) -> Vec<Diagnostic> {
 }
 
 /// The members, one of each name: during a replacement the new one.
-fn members(core: &Core) -> Vec<Member> {
+pub(crate) fn members(core: &Core) -> Vec<Member> {
     let mut by_name: BTreeMap<String, Member> = BTreeMap::new();
     for member in core.consensus.raft().members {
         let newer = by_name

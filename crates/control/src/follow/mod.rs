@@ -38,8 +38,7 @@ pub(crate) async fn follow(core: Shared, compiler: Compiler, mut pinned: Option<
     let mut awaited: Option<(u64, Instant)> = None;
     loop {
         let wanted = head.borrow_and_update().live_on(&core.node.name);
-        let newest = head.borrow().version;
-        if pinned.is_some_and(|pin| newest > pin.while_head_is) {
+        if pinned.is_some_and(|pin| wanted > pin.while_head_is) {
             pinned = None;
             let store = core.store.clone();
             match tokio::task::spawn_blocking(move || store.set_pin(None)).await {
@@ -123,11 +122,17 @@ fn choose(core: &Core, wanted: u64, pin: Option<&Pin>) -> Chosen {
             )),
         };
     }
-    let version = lock(&core.boot).choose(wanted);
+    let version = older_or(core, wanted);
     let why = (version != wanted).then(|| {
         format!("version {wanted} crashed this node again and again within a minute of going live: it serves by version {version} until a newer one is made")
     });
     Chosen { version, why }
+}
+
+/// The version itself, or the newest before it that this node may go back to.
+fn older_or(core: &Core, version: u64) -> u64 {
+    let boot = lock(&core.boot).clone();
+    boot.choose(version, |version| core.consensus.may_serve(version, &core.node.name))
 }
 
 /// Compiles what differs, publishes it, and remembers that this is tried.
@@ -184,7 +189,7 @@ async fn turn_to(core: &Core, compiler: &Compiler, version: u64) -> Result<(), V
 async fn keep_an_older_one(core: &Core, compiler: &Compiler, not: u64) {
     let mut version = not;
     for _ in 0..OLDER {
-        version = lock(&core.boot).choose(version.saturating_sub(1));
+        version = older_or(core, version.saturating_sub(1));
         if version == 0 {
             return;
         }

@@ -15,7 +15,13 @@ const ARRIVAL: Duration = Duration::from_secs(2);
 /// Compiles the change against what this node serves by, and keeps the result: when the change is
 /// committed it is published without being compiled again.
 pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
-    let Prepare { base, changes, within } = asked;
+    let Prepare {
+        base,
+        changes,
+        within,
+        stored,
+    } = asked;
+    let version = if stored { base } else { base + 1 };
     let within = within.min(TIME);
     let mut head = core.consensus.watch();
     // Where the disk has failed nothing arrives any more: the others are not to wait for it.
@@ -29,10 +35,13 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
     if !arrived || at != base {
         return Prepared::Behind { at };
     }
-    let concerned: BTreeSet<String> = changes.iter().map(|change| change.key().to_owned()).collect();
+    let mut concerned: BTreeSet<String> = changes.iter().map(|change| change.key().to_owned()).collect();
     // What is followed may move on between two looks: they must be of one version.
-    let (from, at, version, digest, way) = loop {
+    let (from, at, digest, way) = loop {
         let at = lock(&core.following).version;
+        if at == version {
+            return Prepared::Ready;
+        }
         let Some(before) = core.consensus.delta(at, base) else {
             return Prepared::Behind { at };
         };
@@ -41,9 +50,12 @@ pub(crate) async fn rehearse(core: &Core, asked: Prepare) -> Prepared {
         if following.version == at {
             let way = following.digest.net(before.into_iter().chain(change));
             let digest = following.digest.after(&way);
-            break (Arc::clone(&following.snapshot), at, base + 1, digest, way);
+            break (Arc::clone(&following.snapshot), at, digest, way);
         }
     };
+    if stored {
+        concerned.extend(way.iter().map(|change| change.key.to_string()));
+    }
     let task = Task {
         changes: way,
         from,

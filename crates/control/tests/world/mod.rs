@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its share")]
 
 use sluice_consensus::{OpenOptions, Store, Timings};
-use sluice_control::{Actor, ChangeReply, ChangeRequest, Config, Control, Refusal, Target, Wait};
+use sluice_control::{Actor, ChangeReply, ChangeRequest, Config, Control, Refusal, Target, TrialRequest, Wait};
 use sluice_document::{Format, PartKey, encode_part, parse, parse_part, split};
 use sluice_peer::{Identity, Link, Secret};
 use sluice_snapshot::{NodeContext, Published, Snapshot};
@@ -272,6 +272,7 @@ pub(crate) fn request(target: Target) -> ChangeRequest {
             why: Some("because".to_owned()),
             request_id: "r".to_owned(),
         },
+        trial: TrialRequest::default(),
     }
 }
 
