@@ -5,6 +5,7 @@ use crate::change::{self, Actor, ChangeReply, ChangeRequest, Freshness, PartRead
 use crate::compile::Compiler;
 use crate::core::{Core, Shared, Situation, lock};
 use crate::digest::Digest;
+use crate::events::{self, Board, Listener};
 use crate::figures::Figures;
 use crate::follow::{self, Following, Pin};
 use crate::leader::{self, reading};
@@ -180,6 +181,7 @@ impl Control {
             admitting: Mutex::new(HashSet::new()),
             used: LastUsed::default(),
             deadline: trial::Deadline::default(),
+            board: Board::new(),
             figures,
         });
         core.write_boot(start.record).await;
@@ -192,6 +194,7 @@ impl Control {
             pinned,
             tasks: Arc::default(),
         };
+        control.spawn(events::watch(Arc::clone(&core), control.ready.clone()));
         control.spawn(status::tell(Arc::clone(&core), told));
         control.spawn(leader::give_way(Arc::clone(&core)));
         control.spawn(trial::watch(Arc::clone(&core)));
@@ -300,26 +303,7 @@ impl Control {
     /// that time by this node's clock.
     #[must_use]
     pub fn history(&self, before: Option<u64>, since: Option<Duration>, limit: usize) -> Vec<VersionView> {
-        let head = self.core.consensus.head();
-        let since = since.map_or(0, |since| {
-            rfc3339::now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-        });
-        let entries = self.core.consensus.history(before, limit).into_iter();
-        let recent = entries.filter(|entry| {
-            let steps = entry.trial.iter().flat_map(|trial| &trial.steps);
-            steps.map(|step| step.at_ms).chain([entry.at_ms]).any(|at| at >= since)
-        });
-        let view = recent.map(|entry| VersionView {
-            version: entry.version,
-            at: rfc3339::from_ms(entry.at_ms),
-            author: entry.author.who,
-            from: entry.author.from,
-            message: entry.author.why,
-            request_id: entry.request_id,
-            changed: entry.changed.iter().map(|key| key.to_string()).collect(),
-            trial: entry.trial.map(|past| trial::past(&head, entry.version, past)),
-        });
-        view.collect()
+        history(&self.core, before, since, limit)
     }
 
     /// The cluster, as this node sees it; a node that only receives asks the leader, since nobody
@@ -386,10 +370,24 @@ impl Control {
         self.core.situate(|situation| situation.draining = draining);
     }
 
+    /// Whether this node is leaving.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.situation.borrow().draining
+    }
+
     /// How ready this node is.
     #[must_use]
     pub fn ready(&self) -> ReadyView {
         status::ready_view(&self.core, &self.ready.borrow())
+    }
+
+    /// What happens from now on, and before that what happened since the event `last`, or what is now.
+    #[must_use]
+    pub fn listen(&self, last: Option<&str>) -> Listener {
+        self.core
+            .board
+            .listen(last, |version| events::made(&self.core, version))
     }
 
     /// Waits until this node is told to drain (or, with `false`, to take part again).
@@ -539,6 +537,29 @@ impl Control {
             .await
             .map_err(|_| Refusal::NoMajority)
     }
+}
+
+pub(crate) fn history(core: &Core, before: Option<u64>, since: Option<Duration>, limit: usize) -> Vec<VersionView> {
+    let head = core.consensus.head();
+    let since = since.map_or(0, |since| {
+        rfc3339::now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    });
+    let entries = core.consensus.history(before, limit).into_iter();
+    let recent = entries.filter(|entry| {
+        let steps = entry.trial.iter().flat_map(|trial| &trial.steps);
+        steps.map(|step| step.at_ms).chain([entry.at_ms]).any(|at| at >= since)
+    });
+    let view = recent.map(|entry| VersionView {
+        version: entry.version,
+        at: rfc3339::from_ms(entry.at_ms),
+        author: entry.author.who,
+        from: entry.author.from,
+        message: entry.author.why,
+        request_id: entry.request_id,
+        changed: entry.changed.iter().map(|key| key.to_string()).collect(),
+        trial: entry.trial.map(|past| trial::past(&head, entry.version, past)),
+    });
+    view.collect()
 }
 
 /// The membership tells everybody that a node is ephemeral.

@@ -2,6 +2,7 @@
 
 use crate::boot_guard::BootRecord;
 use crate::compile::Compiler;
+use crate::events::Board;
 use crate::figures::Figures;
 use crate::follow::Following;
 use crate::refusal::Refusal;
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     pub(crate) used: LastUsed,
     /// When the open trial ends unless it is confirmed.
     pub(crate) deadline: Deadline,
+    pub(crate) board: Board,
     pub(crate) figures: Figures,
 }
 

@@ -4,7 +4,7 @@
 //! that is tried first (`trial`); which version this
 //! node serves by, and that no version can keep it down (`follow`, `boot_guard`); how nodes form a
 //! cluster, enter it and leave it (`membership`); who may operate it (`tokens`); what is told of all
-//! that: status, readiness, views.
+//! that: status, readiness, views, events.
 //!
 //! Must never know: HTTP, routes, requests, how a log is kept, how bytes cross the link.
 //!
@@ -16,7 +16,7 @@
 //!                                        └──────────────────────────▶ publish ▸ workers swap ▸ live ▸ told to all
 //! ```
 //!
-//! Pure and tested by value: `boot_guard`, `readiness`, `trial::deadline`, `membership::forming`,
+//! Pure and tested by value: `boot_guard`, `readiness`, `trial::deadline`, `events::picture`, `membership::forming`,
 //! `membership::admission`, `change::plan`, `digest`. Around them are shells that ask, write and
 //! wait.
 
@@ -28,6 +28,7 @@ mod compile;
 mod control;
 mod core;
 mod digest;
+mod events;
 #[cfg(feature = "fault-points")]
 mod fault_points;
 mod figures;
@@ -53,6 +54,7 @@ pub use change::{
     Actor, ChangeReply, ChangeRequest, Freshness, PartReading, Pending, Reading, Target, TrialRequest, Wait,
 };
 pub use control::{Config, Control, StartError};
+pub use events::{Event, Hears, Listener};
 pub use refusal::Refusal;
 pub use rehearsals::{Rehearsals, Rehearsing};
 pub use trial::{LONGEST_TRIAL, SHORTEST_TRIAL, TrialOp, TrialOrder};

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod events;
 mod health;
 mod tokens;
 
@@ -36,6 +37,7 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/v1/cluster/upgrade/finalize", post(cluster::finalize))
         .route("/v1/drain", post(cluster::drain))
         .route("/v1/undrain", post(cluster::undrain))
+        .route("/v1/events", get(events::events))
         .route("/v1/settings", get(health::settings))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{name}", delete(tokens::revoke))
