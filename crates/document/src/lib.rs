@@ -36,7 +36,7 @@ pub use diff::{Change, ChangeKind, diff, render_diff};
 pub use format::Format;
 pub use parse::{Parsed, parse, parse_files, parse_part};
 pub use parts::{CorruptPart, Part, PartKey, UnknownPart, decode_part, encode_part, join, part_level, split};
-pub use print::{PartPrintError, PrintError, print, print_part};
+pub use print::{Layout, PartPrintError, PrintError, layout, print, print_part};
 pub use render::render;
 pub use tree::{MAX_BYTES, MAX_DEPTH};
 

@@ -1,6 +1,9 @@
 //! A document as text, so that reading it gives the same document again.
 
+mod layout;
 mod yaml;
+
+pub use layout::{Layout, layout};
 
 use crate::declared::Document;
 use crate::format::Format;
@@ -126,7 +129,7 @@ fn ordered(text: &str) -> Node {
 
 fn emit(root: &Node, format: Format) -> Result<String, PrintError> {
     match format {
-        Format::Yaml => Ok(yaml::emit(root)),
+        Format::Yaml => Ok(yaml::emit(root, &mut layout::Notes::none())),
         Format::Json => Ok(serde_json::to_string_pretty(root).unwrap_or_default() + "\n"),
         Format::Toml => {
             refuse_for_toml(root, &mut String::new())?;

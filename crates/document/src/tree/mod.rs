@@ -3,6 +3,7 @@
 //! Bounds: [`MAX_BYTES`] of text, [`MAX_DEPTH`] levels, and for YAML's aliases the bounds in `yaml`. A key that stands
 //! twice in a map is refused here, with both places, whatever the format.
 
+pub(crate) mod comments;
 mod json;
 mod toml;
 mod yaml;

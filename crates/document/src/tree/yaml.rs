@@ -29,7 +29,7 @@ pub(super) fn read(text: &str, file: u32) -> Result<Node, Vec<Finding>> {
                 .found(format!("the character {bad:?}")),
         ]);
     }
-    let options = granit_parser::options! { flow_nesting_limit: 255, block_nesting_limit: 255 };
+    let options = granit_parser::options! { flow_nesting_limit: 255, block_nesting_limit: 255, emit_comments: false };
     let events = Parser::new_from_str_with_options(text, options);
     let mut builder = Builder {
         file,
