@@ -8,11 +8,11 @@ use crate::digest::Digest;
 use crate::events::{self, Board, Listener};
 use crate::figures::Figures;
 use crate::follow::{self, Following, Pin};
+use crate::history;
 use crate::leader::{self, reading};
 use crate::readiness::{Facts, Readiness, judge};
 use crate::refusal::Refusal;
 use crate::rehearsals::Rehearsals;
-use crate::rfc3339;
 use crate::service::Answering;
 use crate::status;
 use crate::tokens::{self, LastUsed};
@@ -229,7 +229,11 @@ impl Control {
     /// Every [`Refusal`]; after [`Refusal::OutcomeUnknown`] it may have been carried out.
     pub async fn change(&self, request: ChangeRequest) -> Result<ChangeReply, Refusal> {
         let patience = PATIENCE + request.timeout;
-        match leader::ask(&self.core, ToLeader::Change(Box::new(request)), patience).await? {
+        let ask = match request.trial.is_none() {
+            true => ToLeader::Change(Box::new(request)),
+            false => ToLeader::Try(Box::new(request)),
+        };
+        match leader::ask(&self.core, ask, patience).await? {
             FromLeader::Changed(reply) => Ok(reply),
             other => Err(unexpected(&other)),
         }
@@ -303,7 +307,7 @@ impl Control {
     /// that time by this node's clock.
     #[must_use]
     pub fn history(&self, before: Option<u64>, since: Option<Duration>, limit: usize) -> Vec<VersionView> {
-        history(&self.core, before, since, limit)
+        history::history(&self.core, before, since, limit)
     }
 
     /// The cluster, as this node sees it; a node that only receives asks the leader, since nobody
@@ -537,29 +541,6 @@ impl Control {
             .await
             .map_err(|_| Refusal::NoMajority)
     }
-}
-
-pub(crate) fn history(core: &Core, before: Option<u64>, since: Option<Duration>, limit: usize) -> Vec<VersionView> {
-    let head = core.consensus.head();
-    let since = since.map_or(0, |since| {
-        rfc3339::now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    });
-    let entries = core.consensus.history(before, limit).into_iter();
-    let recent = entries.filter(|entry| {
-        let steps = entry.trial.iter().flat_map(|trial| &trial.steps);
-        steps.map(|step| step.at_ms).chain([entry.at_ms]).any(|at| at >= since)
-    });
-    let view = recent.map(|entry| VersionView {
-        version: entry.version,
-        at: rfc3339::from_ms(entry.at_ms),
-        author: entry.author.who,
-        from: entry.author.from,
-        message: entry.author.why,
-        request_id: entry.request_id,
-        changed: entry.changed.iter().map(|key| key.to_string()).collect(),
-        trial: entry.trial.map(|past| trial::past(&head, entry.version, past)),
-    });
-    view.collect()
 }
 
 /// The membership tells everybody that a node is ephemeral.

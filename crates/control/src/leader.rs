@@ -85,7 +85,7 @@ pub(crate) async fn serve(core: &Shared, what: ToLeader) -> FromLeader {
         return FromLeader::NotLeader { leader: raft.leader };
     }
     let answer = match what {
-        ToLeader::Change(request) => {
+        ToLeader::Change(request) | ToLeader::Try(request) => {
             // Goes on when the asker has gone: what was begun is brought to an end.
             let core = Arc::clone(core);
             match tokio::spawn(async move { change::lead(&core, *request).await }).await {
@@ -277,7 +277,7 @@ pub(crate) fn no_leader(core: &Core) -> Refusal {
 
 fn writes(what: &ToLeader) -> bool {
     match what {
-        ToLeader::Change(request) => !request.dry_run,
+        ToLeader::Change(request) | ToLeader::Try(request) => !request.dry_run,
         // A level that was raised already is raised again for nothing.
         ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } | ToLeader::Finalize { .. } => false,
         ToLeader::Trial(_) | ToLeader::Record { .. } | ToLeader::Member { .. } | ToLeader::Transfer { .. } => true,
@@ -286,7 +286,7 @@ fn writes(what: &ToLeader) -> bool {
 
 fn unknown(what: &ToLeader, error: &CallError) -> Refusal {
     let request_id = match what {
-        ToLeader::Change(request) => &request.actor.request_id,
+        ToLeader::Change(request) | ToLeader::Try(request) => &request.actor.request_id,
         ToLeader::Trial(order) => &order.actor.request_id,
         ToLeader::Record { actor, .. } | ToLeader::Member { actor, .. } | ToLeader::Transfer { actor, .. } => {
             &actor.request_id

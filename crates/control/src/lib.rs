@@ -33,6 +33,7 @@ mod events;
 mod fault_points;
 mod figures;
 mod follow;
+mod history;
 mod leader;
 mod levels;
 mod members;

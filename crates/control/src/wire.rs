@@ -18,6 +18,8 @@ use std::time::Duration;
 pub(crate) enum ToLeader {
     /// Change the configuration.
     Change(Box<ChangeRequest>),
+    /// The same within limits: a leader that does not know them must not take it for a change without.
+    Try(Box<ChangeRequest>),
     /// Confirm or promote the version on trial.
     Trial(TrialOrder),
     /// Set or remove a record.

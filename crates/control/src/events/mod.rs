@@ -10,6 +10,7 @@
 mod picture;
 
 use crate::core::{Core, HEALTHY, Shared, lock};
+use crate::history;
 use crate::members;
 use crate::readiness::Readiness;
 use crate::status;
@@ -172,7 +173,7 @@ impl Board {
 
 /// A version of the history.
 pub(crate) fn made(core: &Core, version: u64) -> Option<VersionView> {
-    crate::control::history(core, Some(version + 1), None, 1)
+    history::history(core, Some(version + 1), None, 1)
         .into_iter()
         .find(|made| made.version == version)
 }
