@@ -10,9 +10,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Commands that print no object: they run until they are ended, or print something else.
-const NONE: [&str; 2] = ["demo", "node"];
+const NONE: [&str; 3] = ["demo", "events", "node"];
 /// Commands that need a cluster in a state of its own, and print what another prints.
-const ALIKE: [(&str, &str); 2] = [("members-form", "members-list"), ("members-replace", "members-list")];
+const ALIKE: [(&str, &str); 3] = [
+    ("members-form", "members-list"),
+    ("members-replace", "members-list"),
+    ("members-transfer", "members-list"),
+];
 /// Width of the documentation.
 const WIDTH: usize = 110;
 
@@ -64,6 +68,12 @@ async fn what_the_page_of_commands_shows_is_what_the_commands_print() {
     desk.record("history", &["history"], 0).await;
     desk.sluice(&["apply", "-f", "next.yaml"]).run().await.expect(0);
     desk.record("rollback", &["rollback", "1", "--wait", "all"], 0).await;
+    let tried = ["apply", "-f", "next.yaml", "--on", "n1", "--confirm-within", "10m"];
+    desk.sluice(&tried).run().await.expect(0);
+    desk.record("confirm", &["confirm"], 0).await;
+    desk.record("promote", &["promote", "4"], 0).await;
+    desk.sluice(&["rollback", "3", "--wait", "all"]).run().await.expect(0);
+    desk.record("fmt", &["fmt", "--check", "shop.yaml"], 1).await;
     desk.record("status", &["status"], 0).await;
     desk.record("status--settings", &["status", "--settings"], 0).await;
     for _ in 0..3 {
@@ -88,7 +98,7 @@ async fn what_the_page_of_commands_shows_is_what_the_commands_print() {
     desk.record("members-list", &["members", "list"], 0).await;
     fourth.start();
     fourth.ready().await;
-    cluster_tests::cluster::node_live(&fourth, 3).await;
+    cluster_tests::cluster::node_live(&fourth, 5).await;
     desk.record("members-promote", &["members", "promote", "n4"], 0).await;
     desk.record("members-remove", &["members", "remove", "n4"], 0).await;
     assert!(cluster.node_mut(3).stop().await.success());
@@ -188,7 +198,7 @@ impl Desk {
                     "id" | "request_id" if !text.contains('-') && text != "orders" => {
                         "2bd849a74ec482fb5ce031e571e0f174".to_owned()
                     }
-                    "at" | "since" | "created" | "last_used" => "2026-11-29T02:14:07Z".to_owned(),
+                    "at" | "confirm_by" | "since" | "created" | "last_used" => "2026-11-29T02:14:07Z".to_owned(),
                     "token" => "sluice_5f0c…".to_owned(),
                     _ => self.elsewhere(text),
                 }

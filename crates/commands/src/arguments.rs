@@ -9,6 +9,11 @@ const CHANGING: &str = "\
 Exit codes: 0 committed and live everywhere (with --wait majority: committed); 1 refused or invalid, nothing changed; \
 2 wrong usage; 3 no node, no leader or no majority could be reached; 4 another version or a pending change is in the \
 way; 5 committed but not live everywhere in time, or nobody knows whether it was done.";
+const TRYING: &str = "\
+Exit codes: 0 done; 1 refused, because nothing waits for it or it was undone already; 2 wrong usage; 3 no node, no leader \
+or no majority could be reached; 5 nobody knows whether it was done.";
+const FOLLOWING: &str = "\
+Exit codes: 1 refused; 2 wrong usage; 3 the admin API cannot be reached, or is gone and does not come back within 10 s.";
 const MEMBERS: &str = "\
 Exit codes: 0 done; 1 refused; 2 wrong usage; 3 no node, no leader or no majority could be reached; 5 nobody knows \
 whether it was done.";
@@ -76,6 +81,15 @@ Exit codes: 0 ended as asked, drained; 1 it could not go on, or was told twice t
     /// read as one document.
     #[command(after_help = "Exit codes: 0 valid, perhaps with warnings; 1 invalid; 2 wrong usage.")]
     Check(Check),
+    /// Lay a document out anew
+    ///
+    /// Two spaces deep, short lists in one line, quotes where they are needed. What it says and in which order stays as it
+    /// is, and comments of YAML stay with what they stand at. Prints it, or with -w rewrites the file. What has no place in
+    /// the layout (anchors of YAML, comments of TOML) is not thrown away unasked.
+    #[command(
+        after_help = "Exit codes: 0 done, or with --check: it is laid out so; 1 it is not, or cannot be; 2 wrong usage."
+    )]
+    Fmt(Fmt),
     /// Show how a document differs from the cluster's
     ///
     /// `-` is what the cluster has, `+` what the document has. With --version the cluster's side is that version, and
@@ -91,12 +105,27 @@ Exit codes: 0 ended as asked, drained; 1 it could not go on, or was told twice t
     /// List the versions of the configuration, newest first
     #[command(after_help = LOOKING)]
     History(History),
+    /// Keep a version that is undone unless it is confirmed
+    ///
+    /// After `apply --confirm-within`. Where it comes too late the version was undone, and this says so.
+    #[command(after_help = TRYING)]
+    Confirm(Confirm),
+    /// Make a version live on all nodes that is live on some alone
+    ///
+    /// After `apply --on`. The other nodes are asked first whether they can serve it.
+    #[command(after_help = CHANGING)]
+    Promote(Promote),
     /// Go back to an older version
     ///
     /// Makes a new version with the content of the old one, checked and committed like any change. Tokens and members
-    /// are not touched.
+    /// are not touched. While a version is on trial, going back to the one before it ends the trial.
     #[command(after_help = CHANGING)]
     Rollback(Rollback),
+    /// Follow what happens in the cluster: versions, where they are live, leader, members, what is degraded
+    ///
+    /// First comes what is now. Ends with Ctrl-C. With --json each event is one object in one line.
+    #[command(after_help = FOLLOWING)]
+    Events(ReachOnly),
     /// Show the cluster: leader, members, versions, what is degraded
     #[command(after_help = LOOKING)]
     Status(Status),
@@ -167,6 +196,11 @@ pub(crate) struct Apply {
     /// Only if the configuration is at this version
     #[arg(long, value_name = "N")]
     pub(crate) if_version: Option<u64>,
+    /// Only this part is compared, and what lies under it: gateways/web, upstreams/orders, gateways/web/routes/get-orders
+    #[arg(long, value_name = "PART", value_parser = scope)]
+    pub(crate) scope: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) change: Change,
     /// Wait until it is live on all healthy nodes, or committed by a majority
@@ -190,6 +224,17 @@ pub(crate) struct Change {
     pub(crate) force: bool,
 }
 
+/// Within which limits a change is live at first.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Limits {
+    /// Undo it unless `sluice confirm` comes within this time (1s to 24h)
+    #[arg(long, value_name = "DURATION", value_parser = trial)]
+    pub(crate) confirm_within: Option<Duration>,
+    /// Live on these nodes alone, with commas between, until `sluice promote`
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) on: Vec<String>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wait {
     /// Live on all healthy nodes.
@@ -209,6 +254,25 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Fmt {
+    /// Files or folders, or - for stdin
+    #[arg(value_name = "DOC", required = true)]
+    pub(crate) documents: Vec<PathBuf>,
+    /// Only say which are laid out otherwise
+    #[arg(long, conflicts_with = "write")]
+    pub(crate) check: bool,
+    /// Rewrite the files in place
+    #[arg(short, long)]
+    pub(crate) write: bool,
+    /// Throw away what has no place in the layout
+    #[arg(long)]
+    pub(crate) drop: bool,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// Files or folders, or - for stdin
     #[arg(value_name = "DOC", required_unless_present_any = ["version", "changed_by"])]
@@ -217,8 +281,11 @@ pub(crate) struct Diff {
     #[arg(long, value_name = "N")]
     pub(crate) version: Option<u64>,
     /// Show what this version changed
-    #[arg(long, value_name = "N", conflicts_with_all = ["version", "documents"], value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with_all = ["version", "documents", "scope"], value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) changed_by: Option<u64>,
+    /// Only this part is compared, and what lies under it
+    #[arg(long, value_name = "PART", value_parser = scope)]
+    pub(crate) scope: Option<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -231,6 +298,9 @@ pub(crate) struct Export {
     /// How it is written
     #[arg(long, value_name = "yaml|json|toml", default_value = "yaml")]
     pub(crate) format: Written,
+    /// The text of the last whole document as it was applied, comments and all
+    #[arg(long, conflicts_with_all = ["version", "format"])]
+    pub(crate) original: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -247,9 +317,12 @@ pub(crate) enum Written {
 
 #[derive(Debug, Args)]
 pub(crate) struct History {
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
+    /// At most so many [default: 20, or with --since 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: Option<u32>,
+    /// Only what was made, confirmed, promoted or undone within this time (30m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) since: Option<Duration>,
     /// Only versions older than this
     #[arg(long, value_name = "N")]
     pub(crate) before: Option<u64>,
@@ -259,16 +332,44 @@ pub(crate) struct History {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
-    /// The version to go back to
+    /// The version to go back to [default: while a version is on trial, the one before it]
     #[arg(value_name = "VERSION")]
-    pub(crate) version: u64,
+    pub(crate) version: Option<u64>,
     /// Show and check only; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
     pub(crate) change: Change,
     /// Wait until it is live on all healthy nodes, or committed by a majority
     #[arg(long, value_name = "all|majority", default_value = "majority")]
+    pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Confirm {
+    /// The version [default: the one that is on trial]
+    #[arg(value_name = "VERSION")]
+    pub(crate) version: Option<u64>,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Promote {
+    /// The version that is on trial
+    #[arg(value_name = "VERSION")]
+    pub(crate) version: u64,
+    #[command(flatten)]
+    pub(crate) change: Change,
+    /// Wait until it is live on all healthy nodes, or committed by a majority
+    #[arg(long, value_name = "all|majority", default_value = "all")]
     pub(crate) wait: Wait,
     #[command(flatten)]
     pub(crate) reach: Reach,
@@ -347,6 +448,11 @@ pub(crate) enum MembersAct {
     /// Let the empty node that now bears this name take the old one's place
     #[command(after_help = MEMBERS)]
     Replace(Member),
+    /// Let another voter lead
+    ///
+    /// Before the leader's machine is worked on, say. The others go on meanwhile.
+    #[command(after_help = MEMBERS)]
+    Transfer(Transfer),
     /// Form the cluster without the first members that will never come
     ///
     /// Said on one node whose cluster waits for others: stands for the promises of those of `initial` that are not
@@ -387,6 +493,15 @@ pub(crate) struct Member {
     /// The node
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    /// The voter that shall lead [default: the one that is furthest]
+    #[arg(value_name = "NAME")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -519,6 +634,23 @@ fn interval(text: &str) -> Result<Duration, String> {
         return Err("100ms is the least".to_owned());
     }
     Ok(interval)
+}
+
+fn scope(text: &str) -> Result<String, String> {
+    match text.parse::<sluice_document::PartKey>() {
+        Ok(key) => Ok(key.to_string()),
+        Err(_) => {
+            Err("write a part, such as gateways/web, upstreams/orders or gateways/web/routes/get-orders".to_owned())
+        }
+    }
+}
+
+fn trial(text: &str) -> Result<Duration, String> {
+    let within = duration(text)?;
+    match within < Duration::from_secs(1) {
+        true => Err("a second is the least".to_owned()),
+        false => Ok(within),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -90,6 +90,10 @@ fn dispatch(line: &Line, node: Option<&ArgMatches>, program: &str, host: &dyn Ho
             let terminal = Terminal::of_process(reach.json || check.json);
             return ended(verbs::check(check, &terminal), &terminal);
         }
+        Verb::Fmt(fmt) => {
+            let terminal = Terminal::of_process(reach.json || fmt.json);
+            return ended(verbs::fmt(fmt, &terminal), &terminal);
+        }
         verb => with_client(verb, &reach, &Environment::of_process(), &terminal),
     };
     ended(exit, &terminal)
@@ -147,7 +151,10 @@ async fn speak(verb: &Verb, session: &Session<'_>) -> Result<Exit, Failure> {
         Verb::Diff(args) => verbs::differ(args, session).await,
         Verb::Export(args) => verbs::export(args, session).await,
         Verb::History(args) => verbs::history(args, session).await,
+        Verb::Confirm(args) => verbs::confirm(args, session).await,
+        Verb::Promote(args) => verbs::promote(args, session).await,
         Verb::Rollback(args) => verbs::rollback(args, session).await,
+        Verb::Events(_) => verbs::events(session).await,
         Verb::Status(args) => verbs::status(args, session).await,
         Verb::Upgrade(args) => verbs::upgrade(&args.act, session).await,
         Verb::Top(args) => verbs::top(args, session).await,
@@ -157,6 +164,7 @@ async fn speak(verb: &Verb, session: &Session<'_>) -> Result<Exit, Failure> {
         Verb::Health(args) => verbs::health(args, session).await,
         Verb::Token(args) => verbs::token(&args.act, session).await,
         Verb::Check(args) => Ok(verbs::check(args, session.terminal)),
+        Verb::Fmt(args) => Ok(verbs::fmt(args, session.terminal)),
         // The host's; `dispatch` has sent them there.
         Verb::Demo(_) | Verb::Node | Verb::Rescue(_) => Ok(Exit::Usage),
     }
@@ -184,7 +192,10 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
         Verb::Diff(args) => args.reach.clone(),
         Verb::Export(args) => args.reach.clone(),
         Verb::History(args) => args.reach.clone(),
+        Verb::Confirm(args) => args.reach.clone(),
+        Verb::Promote(args) => args.reach.clone(),
         Verb::Rollback(args) => args.reach.clone(),
+        Verb::Events(args) => args.reach.clone(),
         Verb::Status(args) => args.reach.clone(),
         Verb::Top(args) => args.reach.clone(),
         Verb::Members(Members { act, reach }) => match act {
@@ -193,6 +204,7 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
             Some(MembersAct::Promote(args) | MembersAct::Remove(args) | MembersAct::Replace(args)) => {
                 args.reach.or(reach)
             }
+            Some(MembersAct::Transfer(args)) => args.reach.or(reach),
             Some(MembersAct::Form(args)) => args.reach.or(reach),
         },
         Verb::Upgrade(Upgrade { act, reach }) => match act {
@@ -205,7 +217,7 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
             TokenAct::List(args) => args.reach.or(reach),
             TokenAct::Revoke(args) => args.reach.or(reach),
         },
-        Verb::Demo(_) | Verb::Node | Verb::Check(_) | Verb::Rescue(_) => return None,
+        Verb::Demo(_) | Verb::Node | Verb::Check(_) | Verb::Fmt(_) | Verb::Rescue(_) => return None,
     })
 }
 

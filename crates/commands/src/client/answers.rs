@@ -17,6 +17,24 @@ pub(crate) struct Written {
     pub(crate) pending: Vec<Pending>,
     #[serde(default)]
     pub(crate) warnings: Vec<Diagnostic>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trial: Option<Trial>,
+}
+
+/// A version on trial, with its limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Trial {
+    pub(crate) version: u64,
+    #[serde(default)]
+    pub(crate) before: u64,
+    #[serde(default)]
+    pub(crate) on: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) confirm_by: Option<String>,
+    #[serde(default)]
+    pub(crate) author: String,
+    #[serde(default)]
+    pub(crate) at: String,
 }
 
 /// A node that does not serve by the version yet.
@@ -39,6 +57,8 @@ pub(crate) struct Cluster {
     pub(crate) leader: Option<String>,
     #[serde(default)]
     pub(crate) version: u64,
+    #[serde(default)]
+    pub(crate) trial: Option<Trial>,
     #[serde(default)]
     pub(crate) level: u32,
     #[serde(default)]
@@ -70,6 +90,8 @@ pub(crate) struct Member {
     pub(crate) level: Option<u32>,
     #[serde(default)]
     pub(crate) committed: Option<u64>,
+    #[serde(default)]
+    pub(crate) wanted: Option<u64>,
     #[serde(default)]
     pub(crate) live: Option<u64>,
     #[serde(default)]
@@ -120,9 +142,34 @@ pub(crate) struct Version {
     #[serde(default)]
     pub(crate) author: String,
     #[serde(default)]
+    pub(crate) from: String,
+    #[serde(default)]
     pub(crate) message: Option<String>,
     #[serde(default)]
     pub(crate) changed: Vec<String>,
+    #[serde(default)]
+    pub(crate) trial: Option<Past>,
+}
+
+/// What became of a version's trial.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Past {
+    #[serde(default)]
+    pub(crate) on: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) outcome: String,
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What was done about a trial.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) what: String,
+    #[serde(default)]
+    pub(crate) author: String,
+    #[serde(default)]
+    pub(crate) version: u64,
 }
 
 /// `GET /v1/tokens`.

@@ -1,15 +1,17 @@
 //! One call: connect, send, read the whole answer, within its time. Follows no redirects.
 
-use super::{Endpoint, Failure};
+use super::{Endpoint, Events, Failure};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 const TIME: Duration = Duration::from_secs(30);
@@ -41,6 +43,14 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     endpoint: Endpoint,
+}
+
+/// An answer whose head has come.
+struct Begun {
+    head: http::response::Parts,
+    body: Incoming,
+    driver: JoinSet<hyper::Result<()>>,
+    most: usize,
 }
 
 // === impl Call ===
@@ -136,16 +146,41 @@ impl Client {
 
     /// Makes the call; any answer that is no redirect will do.
     pub(crate) async fn exchange(&self, call: Call) -> Result<Answer, Failure> {
+        let time = call.time;
+        let whole = async { self.whole(self.begin(call).await?).await };
+        self.in_time(time, whole).await
+    }
+
+    /// Makes the call, whose answer is a stream of events.
+    pub(crate) async fn follow(&self, call: Call) -> Result<Events, Failure> {
+        let begun = self.in_time(call.time, self.begin(call)).await?;
+        if begun.head.status.is_success() {
+            return Ok(Events::new(self.endpoint.clone(), begun.body, begun.driver));
+        }
+        let answer = self.in_time(TIME, self.whole(begun)).await?;
+        Err(Failure::of_answer(&self.endpoint, answer.status, &answer.body))
+    }
+
+    async fn in_time<T>(&self, time: Duration, done: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::timeout(time, done).await.unwrap_or_else(|_| {
+            Err(Failure::Late {
+                endpoint: self.endpoint.clone(),
+                time,
+            })
+        })
+    }
+
+    async fn begin(&self, call: Call) -> Result<Begun, Failure> {
         match &self.endpoint {
             Endpoint::Http { authority, .. } => {
                 let connect = TcpStream::connect(Endpoint::host_port(authority));
                 let stream = self.connected(connect).await?;
-                self.over(stream, call).await
+                self.begin_over(stream, call).await
             }
             #[cfg(unix)]
             Endpoint::Socket(path) => {
                 let stream = self.connected(tokio::net::UnixStream::connect(path)).await?;
-                self.over(stream, call).await
+                self.begin_over(stream, call).await
             }
             #[cfg(not(unix))]
             Endpoint::Socket(_) => Err(self.unreachable("this system has no Unix sockets: use --admin URL".to_owned())),
@@ -174,28 +209,14 @@ impl Client {
         }
     }
 
-    async fn over<S>(&self, stream: S, call: Call) -> Result<Answer, Failure>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let time = call.time;
-        match tokio::time::timeout(time, self.exchanged(stream, call)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::Late {
-                endpoint: self.endpoint.clone(),
-                time,
-            }),
-        }
-    }
-
-    async fn exchanged<S>(&self, stream: S, call: Call) -> Result<Answer, Failure>
+    async fn begin_over<S>(&self, stream: S, call: Call) -> Result<Begun, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| self.unreachable(error.to_string()))?;
         // The set ends the connection with this call.
-        let mut driver = tokio::task::JoinSet::new();
+        let mut driver = JoinSet::new();
         driver.spawn(connection);
         let most = call.most;
         let answer = sender
@@ -213,6 +234,23 @@ impl Client {
                 to: to.map_or_else(|| "somewhere else".to_owned(), std::borrow::Cow::into_owned),
             });
         }
+        Ok(Begun {
+            head,
+            body,
+            driver,
+            most,
+        })
+    }
+
+    async fn whole(&self, begun: Begun) -> Result<Answer, Failure> {
+        let Begun {
+            head,
+            body,
+            driver,
+            most,
+        } = begun;
+        // The connection is driven until the body is read.
+        let _driver = driver;
         match Limited::new(body, most).collect().await {
             Ok(body) => Ok(Answer {
                 status: head.status,

@@ -3,11 +3,13 @@
 mod answers;
 mod connection;
 mod endpoint;
+mod events;
 mod failure;
 mod find;
 
-pub(crate) use answers::{Cluster, Degraded, History, Made, Member, Ready, SettingRows, Tokens, Written};
-pub(crate) use connection::{Call, Client};
+pub(crate) use answers::{Cluster, Degraded, History, Made, Member, Past, Ready, SettingRows, Tokens, Trial, Written};
+pub(crate) use connection::{Answer, Call, Client};
 pub(crate) use endpoint::{Endpoint, encode};
+pub(crate) use events::{Event, Events};
 pub(crate) use failure::Failure;
 pub(crate) use find::{Environment, find};

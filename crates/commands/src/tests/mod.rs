@@ -7,6 +7,7 @@ mod cluster;
 mod double;
 mod failures;
 mod top;
+mod trials;
 mod words;
 
 use crate::arguments::Line;

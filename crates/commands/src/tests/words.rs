@@ -23,7 +23,7 @@ fn apply_waits_for_all_and_rollback_for_a_majority() {
     let Verb::Rollback(rollback) = parse(&["rollback", "3"]).unwrap().verb else {
         panic!("rollback")
     };
-    assert_eq!((rollback.wait, rollback.version), (Wait::Majority, 3));
+    assert_eq!((rollback.wait, rollback.version), (Wait::Majority, Some(3)));
 }
 
 #[test]
@@ -53,7 +53,10 @@ fn what_makes_no_sense_is_wrong_usage() {
         &["apply"][..],
         &["apply", "-f", "a", "--wait", "some"],
         &["apply", "-f", "a", "--timeout", "5"],
-        &["rollback"],
+        &["promote"],
+        &["apply", "-f", "a", "--confirm-within", "999ms"],
+        &["apply", "-f", "a", "--scope", "web"],
+        &["fmt", "--check", "-w", "a"],
         &["diff"],
         &["check"],
         &["diff", "--changed-by", "0"],

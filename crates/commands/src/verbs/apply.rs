@@ -1,8 +1,8 @@
 //! `sluice apply`.
 
 use super::Session;
-use super::change::{Sending, dressed, other_version, query, report, send};
-use super::present::{as_json, present, removed};
+use super::change::{Sending, dressed, limited, other_version, query, report, send};
+use super::present::{as_json, present, removed, within};
 use crate::arguments::Apply;
 use crate::client::{Call, Failure, Written};
 use crate::documents::{self, Declared, Text};
@@ -21,7 +21,8 @@ pub(crate) async fn apply(args: &Apply, session: &Session<'_>) -> Result<Exit, F
     if let Some(meant) = args.if_version.filter(|meant| *meant != now.version) {
         return Ok(other_version(session, meant, now.version));
     }
-    let wanted = split(&declared.parsed.document);
+    let scope = args.scope.as_deref();
+    let wanted = within(scope, &now.parts, split(&declared.parsed.document));
     let changes = diff(&now.parts, &wanted);
     show(session, &changes, args.dry_run);
     let gone = removed(&changes);
@@ -31,7 +32,12 @@ pub(crate) async fn apply(args: &Apply, session: &Session<'_>) -> Result<Exit, F
     let (media_type, body) = body(&declared)?;
     let call = Call::new(
         Method::PUT,
-        format!("/v1/config{}", query(&args.change, args.wait, args.dry_run)),
+        format!(
+            "/v1/config{}{}{}",
+            query(&args.change, args.wait, args.dry_run),
+            scope.map(|scope| format!("&scope={scope}")).unwrap_or_default(),
+            limited(&args.limits)
+        ),
     );
     let call = call.body(media_type, body);
     if args.dry_run {
@@ -53,6 +59,7 @@ pub(crate) async fn apply(args: &Apply, session: &Session<'_>) -> Result<Exit, F
             "live": written.live,
             "pending": written.pending,
             "warnings": written.warnings,
+            "trial": written.trial,
             "changes": as_json(&changes),
         }));
     }

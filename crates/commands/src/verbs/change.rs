@@ -2,8 +2,8 @@
 
 use super::Session;
 use super::present::{Present, present};
-use crate::arguments::{Change, Wait};
-use crate::client::{Call, Failure, Written, encode};
+use crate::arguments::{Change, Limits, Wait};
+use crate::client::{Answer, Call, Failure, Trial, Written, encode};
 use crate::exit::Exit;
 use crate::table::shown;
 use http::{HeaderName, header};
@@ -28,6 +28,19 @@ pub(crate) struct Sending<'a> {
     pub(crate) base: u64,
     /// What the configuration is when it is done.
     pub(crate) wanted: &'a BTreeMap<PartKey, String>,
+}
+
+/// The query that limits where, and for how long, a change is live at first.
+pub(crate) fn limited(limits: &Limits) -> String {
+    let mut query = String::new();
+    if !limits.on.is_empty() {
+        let names: Vec<String> = limits.on.iter().map(|name| encode(name)).collect();
+        query.push_str(&format!("&on={}", names.join(",")));
+    }
+    if let Some(within) = limits.confirm_within {
+        query.push_str(&format!("&confirm_within={}", declared::Duration(within)));
+    }
+    query
 }
 
 /// The query of a change.
@@ -102,6 +115,36 @@ pub(crate) async fn send(session: &Session<'_>, sending: Sending<'_>) -> Result<
     }
 }
 
+/// Makes a call that may be repeated, until its answer is known or the time is up.
+pub(crate) async fn again_and_again(
+    session: &Session<'_>,
+    call: Call,
+    within: Duration,
+    waiting: &str,
+) -> Result<Answer, Failure> {
+    let until = Instant::now() + within;
+    let _waiting = session.terminal.waiting(waiting.to_owned());
+    let mut unknown = false;
+    loop {
+        let failure = match session.client.call(call.clone()).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let lost = failure.outcome_unknown();
+        let wait = lost || failure.code() == "no_leader" || (unknown && matches!(failure, Failure::Unreachable { .. }));
+        unknown |= lost;
+        if !wait || Instant::now() >= until {
+            let undecided = lost || matches!(failure, Failure::Unreachable { .. });
+            return Err(if unknown && undecided {
+                Failure::Unknown(Box::new(failure))
+            } else {
+                failure
+            });
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
 /// Says what became of it, and how the command ends.
 pub(crate) fn report(session: &Session<'_>, written: &Written, wait: Wait, base: u64) -> Exit {
     let terminal = session.terminal;
@@ -118,6 +161,9 @@ pub(crate) fn report(session: &Session<'_>, written: &Written, wait: Wait, base:
         ([], _) => text.push_str(", committed, live nowhere yet"),
         (live, _) => text.push_str(&format!(", committed, live on {}", live.join(", "))),
     }
+    if let Some(trial) = &written.trial {
+        text.push_str(&on_trial(trial));
+    }
     for pending in &written.pending {
         let why = if pending.why.is_empty() {
             "not live yet"
@@ -132,6 +178,26 @@ pub(crate) fn report(session: &Session<'_>, written: &Written, wait: Wait, base:
     } else {
         Exit::Done
     }
+}
+
+/// What a version on trial waits for, in lines of their own.
+pub(crate) fn on_trial(trial: &Trial) -> String {
+    let mut text = String::new();
+    if let Some(on) = &trial.on {
+        text.push_str(&format!(
+            "\n  on {} alone until `sluice promote {}`",
+            shown(&on.join(", ")),
+            trial.version
+        ));
+    }
+    if let Some(by) = &trial.confirm_by {
+        text.push_str(&format!(
+            "\n  undone at {} unless `sluice confirm` comes before",
+            shown(by)
+        ));
+    }
+    text.push_str(&format!("\n  `sluice rollback {}` undoes it now", trial.before));
+    text
 }
 
 /// Refuses because the cluster is at another version than the operator meant.

@@ -1,7 +1,7 @@
 //! `sluice diff`.
 
 use super::Session;
-use super::present::{Present, as_json, present};
+use super::present::{Present, as_json, present, within};
 use crate::arguments::Diff;
 use crate::client::Failure;
 use crate::documents;
@@ -28,6 +28,7 @@ pub(crate) async fn differ(args: &Diff, session: &Session<'_>) -> Result<Exit, F
         Some(wanted) => wanted,
         None => present(&session.client, None).await?.parts,
     };
+    let new = within(args.scope.as_deref(), &old.parts, new);
     let changes = diff(&old.parts, &new);
     Ok(told(session, &old, &changes))
 }

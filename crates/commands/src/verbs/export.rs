@@ -5,9 +5,19 @@ use crate::arguments::{Export, Written};
 use crate::client::{Call, Failure};
 use crate::exit::Exit;
 use http::header;
+use serde_json::json;
 use sluice_document::Format;
 
 pub(crate) async fn export(args: &Export, session: &Session<'_>) -> Result<Exit, Failure> {
+    if args.original {
+        let answer = session.client.call(Call::get("/v1/config/original")).await?;
+        let text = answer.text();
+        match session.terminal.json {
+            true => session.terminal.object(&json!({"original": text})),
+            false => session.terminal.out(&text),
+        }
+        return Ok(Exit::Done);
+    }
     let format = match args.format {
         _ if session.terminal.json => Format::Json,
         Written::Yaml => Format::Yaml,

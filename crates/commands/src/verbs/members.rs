@@ -22,6 +22,12 @@ pub(crate) async fn members(act: Option<&MembersAct>, session: &Session<'_>) -> 
             of(&member.name, "replace"),
             format!("{} is replaced by the node that now bears its name", member.name),
         ),
+        Some(MembersAct::Transfer(transfer)) => {
+            let body = json!({"to": transfer.to}).to_string();
+            let call = Call::post("/v1/cluster/transfer").body("application/json", body);
+            let to = transfer.to.as_deref().unwrap_or("another voter");
+            (call, format!("the lead was handed to {to}"))
+        }
         Some(MembersAct::Form(form)) => {
             let body = json!({"only": form.only}).to_string();
             let call = Call::post("/v1/cluster/members/form").body("application/json", body);

@@ -50,6 +50,24 @@ pub(crate) async fn present(client: &Client, version: Option<u64>) -> Result<Pre
     }
 }
 
+/// What there is, with this part of it, and what lies under it, as it is wanted. Without a scope: what is wanted.
+pub(crate) fn within(
+    scope: Option<&str>,
+    present: &BTreeMap<PartKey, String>,
+    wanted: BTreeMap<PartKey, String>,
+) -> BTreeMap<PartKey, String> {
+    let Some(scope) = scope else { return wanted };
+    let in_scope = |key: &PartKey| {
+        let key = key.to_string();
+        let rest = key.strip_prefix(scope);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let kept = present.iter().filter(|(key, _)| !in_scope(key));
+    let kept = kept.map(|(key, text)| (key.clone(), text.clone()));
+    kept.chain(wanted.into_iter().filter(|(key, _)| in_scope(key)))
+        .collect()
+}
+
 /// The changes as values, for programs.
 pub(crate) fn as_json(changes: &[Change]) -> Value {
     let part = |text: &Option<String>| {

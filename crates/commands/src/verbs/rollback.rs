@@ -2,8 +2,9 @@
 
 use super::Session;
 use super::apply::{dry, show};
-use super::change::{Sending, dressed, query, report, send};
+use super::change::{Sending, dressed, limited, query, report, send};
 use super::present::{as_json, present};
+use super::trial::open;
 use crate::arguments::Rollback;
 use crate::client::{Call, Failure};
 use crate::exit::Exit;
@@ -11,14 +12,18 @@ use serde_json::json;
 use sluice_document::diff;
 
 pub(crate) async fn rollback(args: &Rollback, session: &Session<'_>) -> Result<Exit, Failure> {
+    let version = match args.version {
+        Some(version) => version,
+        None => open(session).await?.before,
+    };
     let now = present(&session.client, None).await?;
-    let then = present(&session.client, Some(args.version)).await?;
+    let then = present(&session.client, Some(version)).await?;
     let changes = diff(&now.parts, &then.parts);
     show(session, &changes, args.dry_run);
     let target = format!(
-        "/v1/config/rollback/{}{}",
-        args.version,
-        query(&args.change, args.wait, args.dry_run)
+        "/v1/config/rollback/{version}{}{}",
+        query(&args.change, args.wait, args.dry_run),
+        limited(&args.limits)
     );
     let call = Call::post(target);
     if args.dry_run {
@@ -40,6 +45,7 @@ pub(crate) async fn rollback(args: &Rollback, session: &Session<'_>) -> Result<E
             "live": written.live,
             "pending": written.pending,
             "warnings": written.warnings,
+            "trial": written.trial,
             "changes": as_json(&changes),
         }));
     }

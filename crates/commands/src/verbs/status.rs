@@ -1,6 +1,7 @@
 //! `sluice status`.
 
 use super::Session;
+use super::change::on_trial;
 use crate::arguments::Status;
 use crate::client::{Call, Cluster, Failure, Ready, SettingRows};
 use crate::exit::Exit;
@@ -38,6 +39,15 @@ fn text(cluster: &Cluster, ready: &Ready) -> String {
         shown(&cluster.name),
         cluster.version
     );
+    if let Some(trial) = &cluster.trial {
+        text.push_str(&format!(
+            "version {} of {} is on trial since {}{}\n",
+            trial.version,
+            shown(&trial.author),
+            shown(&trial.at),
+            on_trial(trial)
+        ));
+    }
     if let Some(forming) = &cluster.forming {
         text.push_str(&format!("not formed: {}\n", shown(forming)));
     }
@@ -55,7 +65,14 @@ fn text(cluster: &Cluster, ready: &Ready) -> String {
                 node if node.draining => "draining".to_owned(),
                 node => match (&node.why_not_live, node.live) {
                     (Some(why), _) => why.clone(),
-                    (None, live) if live.unwrap_or(0) < cluster.version => "behind".to_owned(),
+                    (None, live) if live.unwrap_or(0) < node.wanted.unwrap_or(cluster.version) => "behind".to_owned(),
+                    _ if cluster
+                        .trial
+                        .as_ref()
+                        .is_some_and(|trial| node.live == Some(trial.version)) =>
+                    {
+                        "live, on trial".to_owned()
+                    }
                     _ => "live".to_owned(),
                 },
             };
