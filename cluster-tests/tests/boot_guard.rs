@@ -91,6 +91,54 @@ async fn a_version_that_aborts_at_its_first_request_is_left_behind() {
 }
 
 #[tokio::test]
+async fn a_version_that_breaks_a_node_is_undone_because_nobody_confirmed_it() {
+    let world = World::new();
+    let (mut cluster, bad) = with_a_breaking_third(&world, "swap").await;
+    let put = cluster.admin(1).put(&bad, "?confirm_within=2s").await;
+    assert_eq!(put.expect("the admin API answers").expect(200).json()["version"], 2);
+    let (http, admin) = (cluster.node(3).http(), cluster.admin(3));
+    let mut starts = 0;
+    loop {
+        // A supervisor that starts it again whenever it ends.
+        let back = eventually("n3 to end, or to serve what was before", || {
+            let ended = cluster.node_mut(3).ended().is_some();
+            let admin = admin.clone();
+            async move {
+                if ended {
+                    return Ok(false);
+                }
+                match admin.live("n3").await {
+                    Some(3) => Ok(true),
+                    live => Err(format!("it serves by {live:?}")),
+                }
+            }
+        })
+        .await;
+        if back {
+            break;
+        }
+        starts += 1;
+        assert!(starts <= 3, "still breaking after three starts");
+        cluster.node_mut(3).kill();
+        cluster.node_mut(3).start();
+    }
+    assert!(starts > 0, "the version did not break it");
+    cluster.live(3).await;
+    cluster.node(3).ready().await;
+    for node in cluster.nodes() {
+        assert_eq!(
+            Call::get(node.http(), "/").answer().await.expect(200).text(),
+            "the version before"
+        );
+    }
+    let own = cluster_tests::admin::member(&admin.cluster().await.expect("it answers"), "n3")
+        .expect("it is a member")
+        .clone();
+    assert!(own["why_not_live"].is_null(), "{own}");
+    assert_eq!(Call::get(http, "/poison").answer().await.status, 404);
+}
+
+#[tokio::test]
 async fn a_panic_costs_its_own_request_a_500_and_nothing_else() {
     let world = World::new();
     let mut cluster = Cluster::of(1)
