@@ -19,7 +19,7 @@ struct Question {
 /// The cluster in that night.
 struct Night {
     cluster: Cluster,
-    _services: Vec<Backend>,
+    services: Vec<Backend>,
     world: World,
 }
 
@@ -100,7 +100,7 @@ gateways:
         cluster.apply(&document).await;
         let night = Self {
             cluster,
-            _services: vec![orders, broken],
+            services: vec![orders, broken],
             world,
         };
         night.go_wrong(&document).await
@@ -239,6 +239,11 @@ gateways:
                     assert!(route["errors_by_node"]["n1"].as_u64() > Some(0), "{route}");
                 }
                 assert_eq!(answers.row("routes", "route", "/orders")["share_5xx"], 0.0);
+                let log = self.cluster.node(1).log();
+                let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let line = lines.find(|line| line["target"] == "access" && line["upstream"] == "broken");
+                let target = line.map(|line| line["upstream.target"].clone()).unwrap_or_default();
+                assert_eq!(target, self.services[1].url(), "the target in the access log");
                 assert!(answers.row("upstreams", "upstream", "broken")["statuses"]["503"].as_u64() > Some(0));
                 assert!(answers.row("upstreams", "upstream", "gone")["statuses"]["none"].as_u64() > Some(0));
             }

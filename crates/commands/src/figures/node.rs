@@ -21,6 +21,8 @@ pub(crate) struct Figures {
     pub(crate) http2: [f64; 2],
     /// Connections of clients that were closed at once, by why.
     pub(crate) connections_refused: BTreeMap<String, f64>,
+    /// How near each resource is to its limit: 0 far, 1 requests are shed, 2 connections too.
+    pub(crate) overload: BTreeMap<String, f64>,
     pub(crate) panics: f64,
     /// Seconds.
     pub(crate) cpu: f64,
@@ -115,6 +117,9 @@ impl Figures {
                     value,
                     &mut self.left_out,
                 );
+            }
+            "sluice_overload_level" => {
+                count(&mut self.overload, sample.label("resource"), value, &mut self.left_out);
             }
             "sluice_panics_total" => self.panics += value,
             "process_cpu_seconds_total" => self.cpu = value,

@@ -8,8 +8,10 @@ use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-/// A node's `/metrics` after `looks` earlier ones: 10 answers more each time, one of them a 503.
-fn metrics(looks: usize, started: u32) -> Reply {
+/// A node's `/metrics` after `looks` earlier ones: 10 answers more each time, one of them a 503. `overload` is the level of
+/// its memory.
+fn metrics(looks: usize, overload: u32) -> Reply {
+    let started = 1;
     let looks = looks as u64;
     let (good, bad) = (100 + 9 * looks, 10 + looks);
     let page = format!(
@@ -22,6 +24,7 @@ http_server_request_duration_seconds_count{{gateway=\"web\",http_route=\"/quiet\
 http_client_request_duration_seconds_count{{upstream=\"orders\",http_response_status_code=\"none\"}} {bad}
 sluice_requests_rejected_total{{code=\"upstream_connect\"}} {bad}
 sluice_connections{{listener=\"public\",state=\"active\"}} 3
+sluice_overload_level{{resource=\"memory\"}} {overload}
 process_start_time_seconds {started}
 process_resident_memory_bytes 33554432
 process_open_fds 40
@@ -70,7 +73,7 @@ fn second(name: &'static str) -> Double {
                 name,
                 &json!([{"what": "majority", "since": "2026-11-29T02:00:00Z", "why": "no leader is heard"}]),
             ),
-            _ => metrics(usize::from(before > 2), 1),
+            _ => metrics(usize::from(before > 2), 0),
         }
     })
 }
@@ -146,6 +149,7 @@ fn the_views_of_upstreams_and_nodes_have_tables_of_their_own() {
     let nodes = run(&n1, &["top", "--once", "--since-start", "--nodes"]);
     for words in [
         "n1 *",
+        "overloaded: memory",
         "degraded: majority",
         "active 3",
         "32 MiB",

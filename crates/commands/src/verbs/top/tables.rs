@@ -179,7 +179,13 @@ fn nodes(report: &Report, limit: usize) -> String {
 }
 
 fn state(node: &NodeRow) -> String {
+    let overload = node.load.iter().flat_map(|load| &load.overload);
+    let short: Vec<_> = overload
+        .filter(|(_, level)| **level > 0)
+        .map(|(what, _)| what.as_str())
+        .collect();
     match (node.ready, node.degraded.as_slice()) {
+        (Some(true), _) if !short.is_empty() => format!("overloaded: {}", short.join(", ")),
         (None, _) => "not reached".to_owned(),
         (Some(false), _) => node.reason.clone().unwrap_or_else(|| "not ready".to_owned()),
         (Some(true), []) => "ready".to_owned(),

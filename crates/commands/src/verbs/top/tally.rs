@@ -93,6 +93,8 @@ pub(super) struct Load {
     pub(super) http2_connections: u64,
     pub(super) http2_streams: u64,
     pub(super) connections_refused: BTreeMap<String, u64>,
+    /// By resource: 0 far from its limit, 1 requests are shed, 2 connections too.
+    pub(super) overload: BTreeMap<String, u64>,
     pub(super) upstream_connections: u64,
     /// Cores' worth of CPU time.
     pub(super) cpu: Option<f64>,
@@ -303,6 +305,7 @@ impl Load {
             http2_connections: whole(figures.http2[0]),
             http2_streams: whole(figures.http2[1]),
             connections_refused: wholes(&figures.connections_refused),
+            overload: wholes(&figures.overload),
             upstream_connections: whole(upstream_connections.sum()),
             cpu: span
                 .seconds
