@@ -1,7 +1,7 @@
 //! A bad night: each question of docs/guides/at-night.md is answered by the commands that stand there.
 //!
-//! Four voters. n3 lacks a listener that the newest version needs and serves the one before; n4 is dead; n2 drains; a
-//! service answers 503 and another nobody; clients ask for what is not there and send more than they may.
+//! Four voters. n3 lacks a listener that the newest version needs and serves the one before; n4 is dead; n2 drains; the
+//! newest version is on trial; a service answers 503 and another nobody; clients ask for what is not there and send more than they may.
 
 use cluster_tests::{Backend, Call, Cluster, Command, Load, World, program};
 use serde_json::{Value, json};
@@ -112,18 +112,9 @@ gateways:
         let token = made.run().await.expect(0).out.trim().to_owned();
         let partner =
             "  partner: { hosts: ['*'], listen: [partner], routes: [{ path: /, respond: { text: partner } }] }\n";
-        let file = self.world.file("night.yaml", format!("{document}{partner}"));
-        let apply = [
-            "apply",
-            "-f",
-            "night.yaml",
-            "--force",
-            "--wait",
-            "majority",
-            "-m",
-            "a partner",
-        ];
-        assert!(file.exists());
+        self.world.file("night.yaml", format!("{document}{partner}"));
+        let apply = "apply -f night.yaml --force --wait majority --confirm-within 1h -m";
+        let apply: Vec<&str> = apply.split(' ').chain(["a partner"]).collect();
         self.sluice(&apply)
             .env("SLUICE_ADMIN_TOKEN", &token)
             .run()
@@ -222,6 +213,11 @@ gateways:
                     (&newest["author"], &newest["message"]),
                     (&json!("late-shift"), &json!("a partner"))
                 );
+            }
+            "Is a version on trial, and until when?" => {
+                assert_eq!((&one("trial.version"), &one("trial.before")), (&json!(2), &json!(1)));
+                assert_eq!(one("trial.author"), "late-shift");
+                assert!(one("trial.confirm_by").is_string());
             }
             "What exactly did a version change?" => {
                 let changed = answers.at("changes[].part");
