@@ -158,17 +158,17 @@ impl Tunnel {
                 return self.poll_linger(cx);
             }
             match self.poll_pipes(cx) {
-                Poll::Ready(Ok(())) if self.phase == Phase::Ending || self.given_up() => {
-                    if self.phase == Phase::Flowing {
+                Poll::Ready(Ok(())) => {
+                    let flowing = self.phase == Phase::Flowing;
+                    if flowing {
                         self.record.ended(TunnelEnd::Closed);
                     }
                     self.phase = Phase::Lingering;
+                    // Both have said their last, unless one was not listened to.
+                    if flowing && !self.up.given_up() && !self.down.given_up() {
+                        return Poll::Ready(());
+                    }
                     continue;
-                }
-                Poll::Ready(Ok(())) => {
-                    self.record.ended(TunnelEnd::Closed);
-                    self.phase = Phase::Lingering;
-                    return Poll::Ready(());
                 }
                 Poll::Ready(Err(end)) => {
                     self.reset(end);
@@ -214,10 +214,6 @@ impl Tunnel {
             true => Poll::Ready(Ok(())),
             false => Poll::Pending,
         }
-    }
-
-    fn given_up(&self) -> bool {
-        self.up.given_up() || self.down.given_up()
     }
 
     /// Time is over: the last words are said where they can be, then both sides are closed.

@@ -5,8 +5,10 @@ use crate::client::Client;
 use crate::node::{Node, forwarding, run, settings, until};
 use crate::upgrade::{SWITCH, echo, handshake, open};
 use sluice_dataplane::Edge;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 const TUNNELS: &str = "sluice_connections{listener=\"public\",state=\"tunnel\"}";
 const TO_TARGET: &str = "sluice_upstream_connections{upstream=\"a\",state=\"active\"}";
@@ -64,7 +66,10 @@ fn a_tunnel_is_counted_as_what_it_is() {
         assert_eq!(node.metric("http_server_request_duration_seconds_count{gateway=\"web\",http_route=\"/**\",http_request_method=\"GET\",http_response_status_code=\"101\"}"), 1.0);
         client.say("hello").await;
         assert_eq!(client.bytes(5).await.unwrap(), b"hello");
-        assert_eq!((bytes(&node, "to_upstream"), bytes(&node, "to_client")), (5.0, 5.0));
+        until("its bytes are counted", || {
+            (bytes(&node, "to_upstream"), bytes(&node, "to_client")) == (5.0, 5.0)
+        })
+        .await;
         drop(client);
         nothing_is_left(&node).await;
         assert_eq!(ended(&node, "closed"), 1.0);
@@ -293,6 +298,73 @@ fn a_slow_side_slows_the_other_and_loses_nothing() {
         }
         drop(client);
         nothing_is_left(&node).await;
+    });
+}
+
+/// What a client still says to a service that has said all and is gone costs it none of that.
+#[test]
+fn the_last_words_of_a_service_reach_a_client_that_still_talks() {
+    run(async {
+        const SIZE: usize = 64 << 10;
+        let gone = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&gone);
+        let backend = Backend::new(move |mut conn| {
+            let gone = Arc::clone(&told);
+            async move {
+                conn.head().await;
+                conn.say(SWITCH).await;
+                conn.say(vec![b'x'; SIZE]).await;
+                conn.finish().await;
+                conn.bytes(1).await;
+                drop(conn);
+                gone.store(true, Ordering::SeqCst);
+            }
+        })
+        .await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        let mut client = open(&node, "/").await;
+        client.say("y").await;
+        until("the service is gone", || gone.load(Ordering::SeqCst)).await;
+        // The first is answered by a reset, the next one meets it.
+        for words in [2.0, 3.0] {
+            client.say("y").await;
+            until("it is passed on", || bytes(&node, "to_upstream") == words).await;
+        }
+        let end = client.end().await;
+        assert_eq!((end.bytes.len(), end.reset), (SIZE, false));
+        drop(client);
+        nothing_is_left(&node).await;
+        assert_eq!(ended(&node, "closed"), 1.0);
+    });
+}
+
+#[test]
+fn a_side_that_takes_nothing_is_reset_and_so_is_the_other() {
+    run(async {
+        let seen = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&seen);
+        let backend = Backend::new(move |mut conn| {
+            let seen = Arc::clone(&told);
+            async move {
+                conn.head().await;
+                conn.say(SWITCH).await;
+                let block = [b'x'; 65_536];
+                while conn.stream.write_all(&block).await.is_ok() {}
+                seen.store(true, Ordering::SeqCst);
+            }
+        })
+        .await;
+        let edge = Edge {
+            write_stall: Duration::from_millis(300),
+            ..Edge::default()
+        };
+        let node = Node::edge(&forwarding(&backend.url(), ""), edge);
+        let mut client = open(&node, "/").await;
+        // It reads nothing.
+        until("the service is told", || seen.load(Ordering::SeqCst)).await;
+        nothing_is_left(&node).await;
+        assert_eq!(ended(&node, "stalled"), 1.0);
+        assert!(client.end().await.reset);
     });
 }
 
