@@ -30,28 +30,23 @@ async fn rounds(args: &Top, session: &Session<'_>) -> Result<Exit, Failure> {
     let mut nodes = Nodes::find(&session.client).await?;
     let mut targets = Targets::default();
     let mut before = None;
-    let mut told = false;
     loop {
-        if before.is_some() {
-            tokio::time::sleep(args.interval).await;
-            // Members come and go; one look at the leader's loss is no reason to stop.
-            nodes.look_again(&session.client).await;
-        }
         let round = nodes.ask(&session.client).await;
         if args.since_start || before.is_some() {
             targets.learn(&nodes, session).await;
             let earlier = before.as_ref().filter(|_| !args.since_start);
-            let report = report(&nodes, &round, earlier, &targets.0);
-            tell(&report, args, session);
-            told = true;
-        } else if !once && !terminal.json {
+            tell(&report(&nodes, &round, earlier, &targets.0), args, session);
+            if once || terminal.is_closed() {
+                return Ok(Exit::Done);
+            }
+        } else if !once {
             let interval = sluice_document::declared::Duration(args.interval);
             terminal.say(&format!("counting for {interval}"));
         }
-        if (once && told) || terminal.is_closed() {
-            return Ok(Exit::Done);
-        }
         before = Some(round);
+        tokio::time::sleep(args.interval).await;
+        // Members come and go.
+        nodes.look_again(&session.client).await;
     }
 }
 
