@@ -42,6 +42,11 @@ async fn a_newer_field_is_refused_until_the_last_node_is_updated_and_the_operato
     cluster.apply(&answering("a")).await;
     // The cluster's first change raised it to what all understand, and that is the first level.
     assert_eq!(put(&cluster, 2, NEWER).await.expect(409).code(), "level_too_low");
+    // An older node would take a trial for a change without limits.
+    for limit in ["?on=n1", "?confirm_within=10m"] {
+        let tried = cluster.admin(2).put(&answering("b"), limit).await;
+        assert_eq!(tried.expect("an answer").expect(409).code(), "level_too_low", "{limit}");
+    }
     let held_back = finalize(&cluster, 1).await.expect(409);
     assert!(held_back.text().contains("n3"), "{}", held_back.text());
 
