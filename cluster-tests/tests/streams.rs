@@ -102,9 +102,16 @@ fn resident(node: &Node) -> u64 {
     kib.and_then(|kib| kib.parse().ok()).expect("a size in kB")
 }
 
-async fn tunnels(cluster: &Cluster) -> f64 {
+/// Waits until node 1 counts so many tunnels: each is one right after its 101 is out.
+async fn counted(cluster: &Cluster, count: usize) {
     let admin = cluster.admin(1);
-    admin.metric("sluice_connections", &["state=\"tunnel\""]).await
+    eventually(&format!("{count} tunnels"), || async {
+        match admin.metric("sluice_connections", &["state=\"tunnel\""]).await {
+            found if found == count as f64 => Ok(()),
+            found => Err(found.to_string()),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,19 +149,13 @@ async fn open_sockets_and_event_streams_outlive_every_change() {
         }
     }
     eprintln!("{count} sockets, {count} event streams, {changes} changes; resident KiB at each tenth: {memory:?}");
-    assert_eq!(tunnels(&cluster).await, count as f64);
+    counted(&cluster, count).await;
     assert_eq!(service.journal().ended(), 0);
     // The history grows until its bound, in the first thousand changes.
     let (first, last) = (memory[memory.len() / 2], memory[memory.len() - 1]);
     assert!(last <= first + first / 4, "memory grows: {memory:?}");
     drop((sockets, streams));
-    eventually("all to have ended", || async {
-        match tunnels(&cluster).await {
-            0.0 => Ok(()),
-            left => Err(left.to_string()),
-        }
-    })
-    .await;
+    counted(&cluster, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,10 +171,11 @@ async fn an_idle_socket_costs_little_memory() {
     let at = cluster.node(1).http();
     // What is made for the first ones is no one's own.
     let warm = many(AT_ONCE, || socket(at)).await;
+    counted(&cluster, warm.len()).await;
     let before = resident(cluster.node(1));
     let sockets = many(count, || socket(at)).await;
+    counted(&cluster, count + warm.len()).await;
     let after = resident(cluster.node(1));
-    assert_eq!(tunnels(&cluster).await, (count + warm.len()) as f64);
     let each = (after.saturating_sub(before)) * 1024 / count as u64;
     eprintln!("{count} idle sockets: {each} bytes each, from {before} to {after} KiB resident");
     assert!(each < 16 * 1024, "{each} bytes each");
