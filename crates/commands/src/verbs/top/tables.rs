@@ -276,7 +276,8 @@ fn bad(statuses: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
 }
 
 fn counts(counts: &BTreeMap<String, u64>) -> String {
-    let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let counts = counts.iter().filter(|(_, count)| **count > 0);
+    let counts: Vec<_> = counts.map(|(name, count)| format!("{name} {count}")).collect();
     counts.join(", ")
 }
 
