@@ -27,6 +27,7 @@ pub mod command;
 pub mod document;
 pub mod frames;
 pub mod http2;
+pub mod http2_service;
 pub mod load;
 pub mod mangle;
 pub mod nemesis;

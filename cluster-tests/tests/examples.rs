@@ -2,6 +2,7 @@
 
 use cluster_tests::backend::answer_of;
 use cluster_tests::document::examples;
+use cluster_tests::http2_service::{self, Service};
 use cluster_tests::{Answer, Backend, Call, Cluster, Command, World};
 use http::Method;
 use serde_json::Value;
@@ -49,8 +50,14 @@ impl Stage {
         let found = examples().into_iter().find(|(file, _)| file == name);
         let (_, mut text) = found.unwrap_or_else(|| panic!("docs/examples/{name} is not there"));
         for (place, service) in self.services.iter().enumerate() {
+            // Those behind the demo's own are its reader's.
+            let port = if place < SERVICES.len() {
+                9101 + place
+            } else {
+                9201 + place - SERVICES.len()
+            };
             for host in ["127.0.0.1", "localhost"] {
-                text = text.replace(&format!("http://{host}:{}", 9101 + place), &service.url());
+                text = text.replace(&format!("http://{host}:{port}"), &service.url());
             }
         }
         text
@@ -391,6 +398,29 @@ async fn upstreams_and_bounds() {
     stage.apply("stale.yaml").await;
     assert_eq!(stage.text_of("/").await, "hello\n");
     stage.cluster.admin(1).readyz().await.expect("an answer").expect(200);
+}
+
+#[tokio::test]
+async fn a_service_of_http2() {
+    let mut stage = Stage::set().await;
+    // A service of HTTP/2 stands in for the reader's own.
+    let greeter = Backend::scripted(stage.world.service(), |wire, _, _| async move {
+        let mut service = Service::open(wire).await?;
+        while let Some(asked) = service.frame().await? {
+            if asked.kind == http2_service::HEADERS {
+                let said = http2_service::answer(asked.stream, &asked.fields[":path"]);
+                service.say(said).await?;
+            }
+        }
+        Ok(())
+    })
+    .await;
+    stage.services.push(greeter);
+    stage.apply("h2c.yaml").await;
+    assert_eq!(
+        stage.text_of("/greeter.Greeter/SayHello").await,
+        "/greeter.Greeter/SayHello"
+    );
 }
 
 #[test]
