@@ -5,8 +5,8 @@
 
 use cluster_tests::document::with_routes;
 use cluster_tests::frames::{
-    CANCEL, COMPRESSION_ERROR, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, Frames, Kind, Literal,
-    NEWEST_ENTRY, PROTOCOL_ERROR, STREAM_CLOSED, fields, frame, get, request, setting,
+    ACK, CANCEL, COMPRESSION_ERROR, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, Frames, Kind,
+    Literal, NEWEST_ENTRY, PROTOCOL_ERROR, STREAM_CLOSED, fields, frame, get, request, setting,
 };
 use cluster_tests::http2::Http2;
 use cluster_tests::{Backend, Cluster, Load, World, eventually, rounds};
@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// No attack may cost the process more than this. The largest of them holds 800 answers.
 const MOST_MEMORY: u64 = 160 << 20;
+
+/// Nor may its log grow by what clients send, but for the access log, which has a line for each request.
+const MOST_LOG: usize = 16 << 10;
 
 /// SETTINGS_INITIAL_WINDOW_SIZE.
 const INITIAL_WINDOW: u16 = 4;
@@ -63,7 +66,8 @@ impl Target {
         let cluster = Cluster::of(1).flags(&["--edge-h2c"]).start(&world).await;
         let routes = [
             "{ path: '/own', respond: { text: own } }",
-            "{ path: '/**', upstream: a, max_body: none }",
+            // Hundreds of connections at once wait at the service, which is of one thread.
+            "{ path: '/**', upstream: a, max_body: none, timeout: { connect: 20s } }",
         ];
         cluster.apply(&with_routes(&[("a", &service.url())], &routes)).await;
         Self {
@@ -156,6 +160,13 @@ impl Target {
         one.expect_flawless();
         two.expect_flawless();
         assert!(most - before.memory < MOST_MEMORY, "{name}: {before:?}, {most} at most");
+        let log = self.cluster.node(1).log();
+        let of_ours: usize = log
+            .lines()
+            .filter(|line| !line.contains("\"target\":\"access\""))
+            .map(str::len)
+            .sum();
+        assert!(of_ours < MOST_LOG, "{name}: {of_ours} bytes of log");
         eventually("the connections to be over", || async {
             let admin = self.cluster.admin(1);
             let open = admin.metric("sluice_http2_connections", &[]).await;
@@ -336,8 +347,9 @@ async fn requests_that_are_small_on_the_wire_and_pinned_by_shut_windows() {
 async fn frames_that_ask_for_nothing() {
     let target = Target::new().await;
     let toggle = [setting(INITIAL_WINDOW, 0), setting(INITIAL_WINDOW, 1 << 20)];
-    let floods: [(&str, Vec<u8>); 6] = [
+    let floods: [(&str, Vec<u8>); 7] = [
         ("PING flood", frame(Kind::Ping, 0, 0, &[0; 8])),
+        ("flood of answers to no PING", frame(Kind::Ping, ACK, 0, &[0; 8])),
         (
             "SETTINGS flood",
             [

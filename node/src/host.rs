@@ -190,7 +190,8 @@ fn log(node: &str) -> Result<Log, LogError> {
     };
     Log::new(&LogSettings {
         form,
-        filter: filter("info,openraft=error"),
+        // h2 warns of what any client may send, a line for each frame.
+        filter: filter("info,openraft=error,h2=error"),
         node: Some(node.to_owned()),
     })
 }
