@@ -1,0 +1,109 @@
+"""What came out: the comparison, and its forms for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .case import Case, Outcome, Suite, Verdict
+
+SHORT = {Verdict.RIGHT: "right", Verdict.WRONG: "**wrong**", Verdict.CANNOT: "cannot", Verdict.DIED: "**died**"}
+
+
+@dataclass
+class Results:
+    subjects: dict[str, tuple[str, str]]
+    """Title and version by name."""
+    outcomes: dict[Case, dict[str, Outcome]] = field(default_factory=dict)
+    absent: list[tuple[str, str, str]] = field(default_factory=list)
+    """Suite, subject, why it did not start."""
+
+    def add(self, case: Case, subject: str, outcome: Outcome) -> None:
+        self.outcomes.setdefault(case, {})[subject] = outcome
+
+    def did_not_start(self, suite: Suite, subject: str, why: str) -> None:
+        self.absent.append((suite.name, subject, why))
+
+    def suites(self) -> Iterator[tuple[str, list[Case]]]:
+        for name in dict.fromkeys(case.suite for case in self.outcomes):
+            yield name, [case for case in self.outcomes if case.suite == name]
+
+    def count(self, cases: list[Case], subject: str, verdict: Verdict) -> int:
+        return sum(self.outcomes[case][subject].verdict == verdict for case in cases if subject in self.outcomes[case])
+
+    def worse_than_the_best(self, subject: str) -> list[Case]:
+        """The cases in which another one is right, or at least alive, and this one is not."""
+        if subject not in self.subjects:
+            return []
+        worse = []
+        for case, by_subject in self.outcomes.items():
+            others = [outcome.verdict for name, outcome in by_subject.items() if name != subject]
+            own = by_subject[subject].verdict if subject in by_subject else Verdict.DIED
+            if others and own < max(others):
+                worse.append(case)
+        return worse
+
+
+def as_text(results: Results) -> str:
+    """The counts by suite, and every case that not all have right."""
+    lines: list[str] = []
+    for suite, cases in results.suites():
+        lines.append(f"\n{suite}: {len(cases)} cases")
+        for name, (title, version) in results.subjects.items():
+            counts = ", ".join(f"{results.count(cases, name, verdict)} {verdict.name.lower()}" for verdict in reversed(Verdict))
+            lines.append(f"  {title} {version}: {counts}")
+        for case in cases:
+            by_subject = results.outcomes[case]
+            if any(outcome.verdict != Verdict.RIGHT for outcome in by_subject.values()):
+                lines.append(f"  {case.source} {case.name}")
+                lines += [f"      {results.subjects[name][0]}: {outcome.verdict.name.lower()}, {outcome.did}" for name, outcome in by_subject.items()]
+    for suite, subject, why in results.absent:
+        lines.append(f"\n{suite} on {results.subjects[subject][0]}: {why}")
+    worse = results.worse_than_the_best("sluice")
+    lines.append(f"\nSluice is worse than the best of the others in {len(worse)} cases" + "".join(f"\n  {case.suite}: {case.name}" for case in worse))
+    return "\n".join(lines)
+
+
+def as_json(results: Results) -> dict:
+    return {
+        "subjects": {name: {"title": title, "version": version} for name, (title, version) in results.subjects.items()},
+        "cases": [
+            {
+                "suite": case.suite,
+                "case": case.name,
+                "source": case.source,
+                "rule": case.rule,
+                "outcomes": {
+                    name: {"verdict": outcome.verdict.name.lower(), "did": outcome.did, "figures": outcome.figures}
+                    for name, outcome in by_subject.items()
+                },
+            }
+            for case, by_subject in results.outcomes.items()
+        ],
+        "absent": [{"suite": suite, "subject": subject, "why": why} for suite, subject, why in results.absent],
+        "worse": [f"{case.suite}: {case.name}" for case in results.worse_than_the_best("sluice")],
+    }
+
+
+def as_markdown(results: Results) -> str:
+    """The tables of docs/conformance.md."""
+    names = list(results.subjects)
+    titles = [f"{title} {version}" for title, version in results.subjects.values()]
+    lines = ["| suite | cases | " + " | ".join(titles) + " |", "|---|---:|" + "---:|" * len(names)]
+    for suite, cases in results.suites():
+        counts = [str(results.count(cases, name, Verdict.RIGHT)) for name in names]
+        lines.append(f"| {suite} | {len(cases)} | " + " | ".join(counts) + " |")
+    for suite, cases in results.suites():
+        lines += ["", f"### {suite}", "", "| case | rule | " + " | ".join(results.subjects[name][0] for name in names) + " |", "|---|---|" + "---|" * len(names)]
+        for case in cases:
+            cells = [cell(results.outcomes[case].get(name)) for name in names]
+            lines.append(f"| {case.name} | {case.source} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "–"
+    figures = "".join(f"; {value:g} {name}" for name, value in outcome.figures.items())
+    did = f"{outcome.did}{figures}".replace("|", "\\|")
+    return did if outcome.verdict == Verdict.RIGHT else f"{SHORT[outcome.verdict]}: {did}"
