@@ -3,9 +3,10 @@
 BEGIN {
   FS = "\t"
   split("floor nginx haproxy envoy traefik caddy sluice", order, " ")
-  split("plain many large routes changing", rows, " ")
+  split("plain many large routes changing h2 websocket", rows, " ")
   title["plain"] = "64 connections, 1 KB"; title["many"] = "1000 connections, 1 KB"; title["large"] = "64 connections, 100 KB"
   title["routes"] = "64 connections, 10,000 routes"; title["changing"] = "64 connections, 10 changes a second"
+  title["h2"] = "HTTP/2, 8 connections, 32 streams each, 1 KB"; title["websocket"] = "WebSocket, 64 sockets, echo of 64 bytes"
   name["floor"] = "floor: HAProxy relaying TCP"; name["nginx"] = "nginx"; name["haproxy"] = "HAProxy"; name["envoy"] = "Envoy"
   name["traefik"] = "Traefik"; name["caddy"] = "Caddy"; name["sluice"] = "**Sluice**"
 }

@@ -43,8 +43,8 @@ def main() -> int:
     loop.close()
     if arguments.json:
         arguments.json.write_text(json.dumps(report.as_json(results), indent=1) + "\n")
-    if arguments.markdown:
-        arguments.markdown.write_text(report.as_markdown(results))
+    if arguments.page:
+        arguments.page.write_text(report.into_page(arguments.page.read_text(), results))
     print(report.as_text(results))
     return 1 if results.worse_than_the_best("sluice") else 0
 
@@ -55,7 +55,7 @@ def parse(subjects: list[Subject], suites: list[Suite]) -> argparse.Namespace:
     parser.add_argument("--suites", "--suite", type=names(suite.name for suite in suites), default=[suite.name for suite in suites])
     parser.add_argument("--only", default="", metavar="WORDS", help="the cases whose names have these words in them")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="a page whose tables to replace, docs/conformance.md")
     return parser.parse_args()
 
 

@@ -86,7 +86,7 @@ def as_json(results: Results) -> dict:
 
 
 def as_markdown(results: Results) -> str:
-    """The tables of docs/conformance.md."""
+    """The tables of docs/conformance.md: the counts, all that was measured, and every case that not all have right."""
     names = list(results.subjects)
     titles = [f"{title} {version}" for title, version in results.subjects.values()]
     lines = ["| suite | cases | " + " | ".join(titles) + " |", "|---|---:|" + "---:|" * len(names)]
@@ -94,16 +94,38 @@ def as_markdown(results: Results) -> str:
         counts = [str(results.count(cases, name, Verdict.RIGHT)) for name in names]
         lines.append(f"| {suite} | {len(cases)} | " + " | ".join(counts) + " |")
     for suite, cases in results.suites():
+        shown = [case for case in cases if is_telling(results.outcomes[case], names)]
+        if not shown:
+            continue
         lines += ["", f"### {suite}", "", "| case | rule | " + " | ".join(results.subjects[name][0] for name in names) + " |", "|---|---|" + "---|" * len(names)]
-        for case in cases:
+        for case in shown:
             cells = [cell(results.outcomes[case].get(name)) for name in names]
-            lines.append(f"| {case.name} | {case.source} | " + " | ".join(cells) + " |")
+            lines.append(f"| {plain(case.name)} | {plain(case.source)}: {plain(case.rule)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def is_telling(by_subject: dict[str, Outcome], names: list[str]) -> bool:
+    outcomes = [by_subject.get(name) for name in names]
+    return any(outcome is None or outcome.verdict != Verdict.RIGHT or outcome.figures for outcome in outcomes)
 
 
 def cell(outcome: Outcome | None) -> str:
     if outcome is None:
         return "–"
-    figures = "".join(f"; {value:g} {name}" for name, value in outcome.figures.items())
-    did = f"{outcome.did}{figures}".replace("|", "\\|")
+    figures = "".join(f"; {name} {value:g}" for name, value in outcome.figures.items())
+    did = plain(outcome.did) + figures
     return did if outcome.verdict == Verdict.RIGHT else f"{SHORT[outcome.verdict]}: {did}"
+
+
+def plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+FIRST, LAST = "<!-- The run -->", "<!-- The end of the run -->"
+
+
+def into_page(page: str, results: Results) -> str:
+    """The page with the tables between its two marks replaced."""
+    before, rest = page.split(FIRST, 1)
+    after = rest.split(LAST, 1)[1]
+    return f"{before}{FIRST}\n\n{as_markdown(results)}\n{LAST}{after}"

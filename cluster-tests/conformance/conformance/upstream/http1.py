@@ -108,6 +108,8 @@ class Http1Upstream:
         if what == "switch":
             await SCRIPTS[path[1]](request, reader, writer)
             return False
+        if (request.get("expect") or "").lower() == "100-continue":
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         digest = await read_body(request, reader)
         request.complete = True
         try:
