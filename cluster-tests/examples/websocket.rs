@@ -65,7 +65,9 @@ async fn echo(mut stream: TcpStream) -> Result<(), IoError> {
     let mut input = Vec::with_capacity(4096);
     let head = read_head(&mut stream, &mut input).await?;
     if !head.to_ascii_lowercase().contains("upgrade: websocket") {
-        return stream.write_all(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n").await;
+        return stream
+            .write_all(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")
+            .await;
     }
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
@@ -77,7 +79,10 @@ async fn echo(mut stream: TcpStream) -> Result<(), IoError> {
         while let Some(frame) = Frame::parse(&input[at..])? {
             let payload = &mut input[at + frame.start..at + frame.end];
             if let Some(mask) = frame.mask {
-                payload.iter_mut().zip(mask.iter().cycle()).for_each(|(octet, key)| *octet ^= key);
+                payload
+                    .iter_mut()
+                    .zip(mask.iter().cycle())
+                    .for_each(|(octet, key)| *octet ^= key);
             }
             write_frame(&mut output, frame.first, None, payload);
             at += frame.end;
@@ -138,7 +143,8 @@ impl Load {
         let mut input = Vec::with_capacity(message.len() + 16);
         while Instant::now() < until {
             let sent = Instant::now();
-            let exchanged = tokio::time::timeout(PATIENCE, exchange(&mut stream, &message, &mut input, self.bytes)).await;
+            let exchanged =
+                tokio::time::timeout(PATIENCE, exchange(&mut stream, &message, &mut input, self.bytes)).await;
             if !matches!(exchanged, Ok(Ok(()))) {
                 return (waits, false);
             }
@@ -169,7 +175,11 @@ async fn exchange(stream: &mut TcpStream, message: &[u8], input: &mut Vec<u8>, b
         if let Some(frame) = Frame::parse(input)? {
             let right = frame.first == 0x82 && frame.end - frame.start == bytes && frame.end == input.len();
             input.clear();
-            return if right { Ok(()) } else { Err(broken("another message".into())) };
+            return if right {
+                Ok(())
+            } else {
+                Err(broken("another message".into()))
+            };
         }
         if stream.read_buf(input).await? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
@@ -178,7 +188,9 @@ async fn exchange(stream: &mut TcpStream, message: &[u8], input: &mut Vec<u8>, b
 }
 
 fn quantile(sorted: &[u32], percent: usize) -> f64 {
-    sorted.get(sorted.len() * percent / 100).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
+    sorted
+        .get(sorted.len() * percent / 100)
+        .map_or(0.0, |micros| f64::from(*micros) / 1000.0)
 }
 
 // === frames and heads ===
@@ -195,7 +207,9 @@ struct Frame {
 impl Frame {
     /// `None` until the frame is whole.
     fn parse(input: &[u8]) -> Result<Option<Self>, IoError> {
-        let [first, second, rest @ ..] = input else { return Ok(None) };
+        let [first, second, rest @ ..] = input else {
+            return Ok(None);
+        };
         let (length, mut start) = match (second & 0x7f, rest) {
             (127, _) => return Err(broken("a frame of 64 KiB or more".into())),
             (126, [high, low, ..]) => (usize::from(u16::from_be_bytes([*high, *low])), 4),
@@ -205,12 +219,19 @@ impl Frame {
         let mask = if second & 0x80 == 0 {
             None
         } else {
-            let Some(mask) = input[start..].first_chunk::<4>() else { return Ok(None) };
+            let Some(mask) = input[start..].first_chunk::<4>() else {
+                return Ok(None);
+            };
             start += 4;
             Some(*mask)
         };
         let end = start + length;
-        Ok((input.len() >= end).then_some(Self { first: *first, mask, start, end }))
+        Ok((input.len() >= end).then_some(Self {
+            first: *first,
+            mask,
+            start,
+            end,
+        }))
     }
 }
 

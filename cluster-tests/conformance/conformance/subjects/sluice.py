@@ -39,7 +39,7 @@ class Sluice:
             *(self.binary(), "node", "--name", "conformance", "--data", str(folder / "sluice-data")),
             *("--workers", "1", "--listen-http", f"127.0.0.1:{port}"),
             *("--listen-admin", f"127.0.0.1:{admin}", "--listen-peer", f"127.0.0.1:{peer}"),
-            *(("--edge-h2c", "true") if plan.front == "h2c" else ()),
+            *(("--edge-h2c=true",) if plan.front == "h2c" else ()),
         ]
         process = Process(command, folder / "sluice.log", {"SLUICE_ADMIN_TOKEN": TOKEN})
         process.wait_for_port(admin)
