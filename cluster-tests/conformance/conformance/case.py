@@ -24,7 +24,9 @@ class Verdict(IntEnum):
     CANNOT = 1
     """It does not have what the case is about."""
     WRONG = 2
-    RIGHT = 3
+    CODE = 3
+    """It ended what had to be ended, by another error code than the rule names; no client acts otherwise upon it."""
+    RIGHT = 4
 
 
 class Wrong(Exception):
@@ -33,6 +35,10 @@ class Wrong(Exception):
     def __init__(self, did: str, figures: dict[str, float] | None = None) -> None:
         super().__init__(did)
         self.figures = figures or {}
+
+
+class OtherCode(Wrong):
+    """The subject ended the stream or connection that the rule ends, and named another error code."""
 
 
 class Cannot(Exception):
@@ -107,6 +113,8 @@ def judged(case: Case, front: Front) -> Outcome:
         returned = case.run(front)
     except Cannot as problem:
         return Outcome(Verdict.CANNOT, str(problem))
+    except OtherCode as problem:
+        outcome = Outcome(Verdict.CODE, str(problem))
     except Wrong as problem:
         outcome = Outcome(Verdict.WRONG, str(problem), problem.figures)
     except Exception as problem:  # noqa: BLE001 - whatever a case did not foresee is not what is right

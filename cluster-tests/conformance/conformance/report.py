@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .case import Case, Outcome, Suite, Verdict
 
-SHORT = {Verdict.RIGHT: "right", Verdict.WRONG: "**wrong**", Verdict.CANNOT: "cannot", Verdict.DIED: "**died**"}
+SHORT = {Verdict.RIGHT: "right", Verdict.CODE: "*code*", Verdict.WRONG: "**wrong**", Verdict.CANNOT: "cannot", Verdict.DIED: "**died**"}
 
 
 @dataclass
@@ -32,14 +32,14 @@ class Results:
         return sum(self.outcomes[case][subject].verdict == verdict for case in cases if subject in self.outcomes[case])
 
     def worse_than_the_best(self, subject: str) -> list[Case]:
-        """The cases in which another one is right, or at least alive, and this one is not."""
+        """The cases in which another one does better; the mere code of an error is not counted."""
         if subject not in self.subjects:
             return []
         worse = []
         for case, by_subject in self.outcomes.items():
             others = [outcome.verdict for name, outcome in by_subject.items() if name != subject]
             own = by_subject[subject].verdict if subject in by_subject else Verdict.DIED
-            if others and own < max(others):
+            if others and own < max(others) and own != Verdict.CODE:
                 worse.append(case)
         return worse
 
@@ -91,7 +91,7 @@ def as_markdown(results: Results) -> str:
     titles = [f"{title} {version}" for title, version in results.subjects.values()]
     lines = ["| suite | cases | " + " | ".join(titles) + " |", "|---|---:|" + "---:|" * len(names)]
     for suite, cases in results.suites():
-        counts = [str(results.count(cases, name, Verdict.RIGHT)) for name in names]
+        counts = [counted(results, cases, name) for name in names]
         lines.append(f"| {suite} | {len(cases)} | " + " | ".join(counts) + " |")
     for suite, cases in results.suites():
         shown = [case for case in cases if is_telling(results.outcomes[case], names)]
@@ -102,6 +102,11 @@ def as_markdown(results: Results) -> str:
             cells = [cell(results.outcomes[case].get(name)) for name in names]
             lines.append(f"| {plain(case.name)} | {plain(case.source)}: {plain(case.rule)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def counted(results: Results, cases: list[Case], name: str) -> str:
+    other_codes = results.count(cases, name, Verdict.CODE)
+    return f"{results.count(cases, name, Verdict.RIGHT)}" + (f" + {other_codes}" if other_codes else "")
 
 
 def is_telling(by_subject: dict[str, Outcome], names: list[str]) -> bool:

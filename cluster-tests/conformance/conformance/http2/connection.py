@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import hpack
 
-from ..case import Wrong
+from ..case import OtherCode, Wrong
 from ..front import WAIT_SECONDS, Front
 from ..upstream.http1 import TAG
 from .frame import (
@@ -307,7 +307,7 @@ class Connection:
             if got.type == Type.GOAWAY:
                 code = got.goaway()[1]
                 if code not in codes:
-                    raise Wrong(f"GOAWAY {code_name(code)}")
+                    raise (OtherCode if code else Wrong)(f"GOAWAY {code_name(code)}")
                 return f"GOAWAY {code_name(code)}"
 
     def expect_stream_error(self, stream: int, *codes: Code, status: tuple[int, ...] = ()) -> str:
@@ -325,14 +325,14 @@ class Connection:
                 if code == Code.NO_ERROR and status:
                     continue  # what follows is the end that was announced
                 if code not in codes:
-                    raise Wrong(f"GOAWAY {code_name(code)}")
+                    raise (OtherCode if code else Wrong)(f"GOAWAY {code_name(code)}")
                 return f"GOAWAY {code_name(code)}"
             if got.stream != stream:
                 continue
             self.take(answer, got)
             if answer.reset is not None:
                 if answer.reset not in codes and not (answer.status in status and answer.reset == Code.NO_ERROR):
-                    raise Wrong(answer.said())
+                    raise (Wrong if answer.reset == Code.NO_ERROR or answer.status else OtherCode)(answer.said())
                 return answer.said()
             if answer.ended:
                 if answer.status not in status:

@@ -257,8 +257,9 @@ def a_stream_that_ended_makes_room_for_another(front: Front) -> str:
 def a_stream_that_was_reset_makes_room_for_another(front: Front) -> str:
     """RFC 9113 §5.1.2: a stream that the client has reset is closed."""
     with Connection.opened(front) as connection:
-        limit = min(connection.server_settings.get(Setting.MAX_CONCURRENT_STREAMS, 100), 100)
-        waiting = [connection.request("/wait") for _ in range(limit)]
+        limit, tag = min(connection.server_settings.get(Setting.MAX_CONCURRENT_STREAMS, 100), 100), front.tag()
+        waiting = [connection.request("/wait", tag=tag) for _ in range(limit)]
+        front.upstream.await_seen(tag, lambda requests: len(requests) == limit)
         connection.send(*(rst_stream(stream) for stream in waiting))
         connection.fence()
         connection.expect_answer(connection.request())
