@@ -111,6 +111,7 @@ class Pour:
         for piece in pieces:
             ended = self.send(piece)
             if ended:
+                self.take()
                 return f"{self.goaway or ended} after {taken}"
             taken += 1
         ended = self.settle()
@@ -135,9 +136,7 @@ class Pour:
         return None
 
     def settle(self) -> str | None:
-        """Reads until nothing has come for half a second."""
-        if not self.read:
-            return None
+        """Reads until nothing has come for half a second, also what was left unread until now."""
         while wait_for(self.socket, select.POLLIN, 0.5):
             if self.take():
                 return "closed"
