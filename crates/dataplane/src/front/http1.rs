@@ -337,7 +337,7 @@ where
             if this.poll_serving(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if this.client.wire.left.get() == Leaving::Gone && this.client.wire.waits() {
+            if this.client.wire.left.get() == Leaving::Gone && this.client.wire.is_unread() {
                 // Dropping the connection drops the request, and that ends it at the target.
                 return Poll::Ready(());
             }

@@ -4,8 +4,8 @@
 //! an answer is recognised (it comes when no answer of ours is due) and the problem document goes
 //! out in its place.
 //!
-//! hyper does not look at the socket while a request waits for its answer and half-closing is
-//! allowed. Here somebody does.
+//! hyper does not look at the socket while a request waits for its answer, or for more of it, and
+//! half-closing is allowed. Here somebody does.
 
 use super::Client;
 use super::http2::PREFACE;
@@ -176,7 +176,7 @@ impl Tap {
         false
     }
 
-    /// While the client waits: whether it still does.
+    /// While the client waits for an answer or for more of one: whether it still does.
     fn look_for_client(&mut self, cx: &mut Context<'_>) {
         match self.wire.left.get() {
             Left::No => {
@@ -282,7 +282,7 @@ impl AsyncWrite for Tap {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         // hyper flushes once all that it had is written, and at each of its rounds.
-        if this.wire.waits() {
+        if this.wire.is_unread() {
             this.look_for_client(cx);
         } else if this.wire.stage() != super::wire::Stage::Request {
             this.wire.owed.set(false);

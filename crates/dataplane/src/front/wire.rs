@@ -160,9 +160,14 @@ impl Wire {
         self.since.set(now);
     }
 
-    /// Whether the client's socket is worth a look: the client waits, and hyper does not read.
-    pub(super) fn waits(&self) -> bool {
-        self.stage.get() == Stage::Request && self.complete.get() && !self.answering.get()
+    /// Whether the client's socket is worth a look: an exchange is under way, and hyper does not read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.stage.get() == Stage::Request && self.complete.get()
+    }
+
+    /// Whether the client waits for its answer to begin.
+    fn waits(&self) -> bool {
+        self.is_unread() && !self.answering.get()
     }
 
     /// Whether a byte may be put before the answer.

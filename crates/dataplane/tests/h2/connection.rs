@@ -2,7 +2,10 @@
 
 use crate::backend::{Backend, ok};
 use crate::decent::{decent, get, read};
-use crate::frames::{ACK, GOAWAY, NO_ERROR, PING, Raw};
+use crate::frames::{
+    ACK, FRAME_SIZE_ERROR, GOAWAY, NO_ERROR, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, RST_STREAM, Raw,
+};
+use crate::frames::{SETTINGS, WINDOW_UPDATE, frame};
 use crate::node::{Node, forwarding, run, until};
 use crate::requests::h2c;
 use sluice_dataplane::Edge;
@@ -20,6 +23,41 @@ async fn slow() -> Backend {
         }
     })
     .await
+}
+
+#[test]
+fn a_frame_of_a_wrong_length_ends_the_connection_by_that_name() {
+    run(async {
+        let backend = slow().await;
+        let node = Node::edge(&forwarding(&backend.url(), ""), h2c());
+        for (kind, flags, stream, length) in [
+            (PRIORITY, 0, 1, 4),
+            (RST_STREAM, 0, 1, 3),
+            (WINDOW_UPDATE, 0, 0, 3),
+            (PING, 0, 0, 6),
+            (SETTINGS, 0, 0, 3),
+            (SETTINGS, ACK, 0, 6),
+        ] {
+            let mut raw = Raw::open(node.address()).await;
+            raw.head(1, &crate::frames::get("/")).await;
+            assert_eq!(raw.status(1).await, Ok(200));
+            raw.send(kind, flags, stream, &vec![0; length]).await;
+            assert_eq!(raw.end().await, Some(FRAME_SIZE_ERROR), "{kind}");
+        }
+        until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_preface_without_settings_ends_the_connection() {
+    run(async {
+        let backend = slow().await;
+        let node = Node::edge(&forwarding(&backend.url(), ""), h2c());
+        let mut raw = Raw::connect(node.address()).await;
+        raw.write(&[PREFACE, &frame(PING, 0, 0, &[0; 8])].concat()).await;
+        assert_eq!(raw.end().await, Some(PROTOCOL_ERROR));
+        until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
 }
 
 #[test]

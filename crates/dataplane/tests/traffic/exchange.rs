@@ -6,7 +6,7 @@ use crate::node::{Node, forwarding, run, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
 fn a_body_is_asked_for_only_when_the_target_reads_it() {
@@ -201,6 +201,37 @@ fn a_client_that_leaves_ends_its_request_at_the_target() {
             drop(client);
             until("the target sees it leave", || gone.load(Ordering::SeqCst) == expected).await;
         }
+        until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_reset_ends_an_answer_that_says_nothing_for_long() {
+    run(async {
+        let gone = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&gone);
+        let backend = Backend::new(move |mut conn| {
+            let gone = Arc::clone(&count);
+            async move {
+                conn.head().await.unwrap();
+                conn.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nevent\r\n")
+                    .await;
+                // The next event never comes.
+                conn.rest().await;
+                gone.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+        .await;
+        let node = Node::new(&forwarding(&backend.url(), ""));
+        let mut client = node.client().await;
+        client.say("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"event\r\n") {
+            assert_ne!(client.stream.read_buf(&mut heard).await.unwrap(), 0);
+        }
+        client.stream.set_zero_linger().unwrap();
+        drop(client);
+        until("the target sees it leave", || gone.load(Ordering::SeqCst) == 1).await;
         until("nothing is left", || node.dataplane.connections() == 0).await;
     });
 }

@@ -245,13 +245,18 @@ impl Connection {
         }
     }
 
-    /// Ends the connection and all of its streams.
+    /// Ends the connection of a client that has us do too much or is too slow.
     fn calm(&mut self, why: Http2) {
         self.worker.cells.http2_ended(why, 1);
         tracing::debug!(?why, client = %self.client.forwarded.address(), "a connection of HTTP/2 was ended");
+        self.end(Reason::ENHANCE_YOUR_CALM);
+    }
+
+    /// Ends the connection and all of its streams.
+    fn end(&mut self, reason: Reason) {
         self.ended = true;
         if let Serving::Open(open) = &mut self.serving {
-            open.h2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            open.h2.abrupt_shutdown(reason);
         }
     }
 
@@ -340,6 +345,11 @@ impl Future for Connection {
                     Flood::Frames => Http2::Flood,
                     Flood::Cancels => Http2::Cancels,
                 });
+                continue;
+            }
+            if let Some(fault) = this.session.take_fault() {
+                tracing::debug!(?fault, client = %this.client.forwarded.address(), "a frame of HTTP/2 was wrong");
+                this.end(fault.reason());
                 continue;
             }
             if this.closing.is_none() && !this.ended && this.turns_away() {

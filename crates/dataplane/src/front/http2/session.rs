@@ -1,7 +1,7 @@
 //! What a connection of HTTP/2, its bytes and its streams know of each other.
 
 use super::flood::{Allowance, Flood};
-use super::frames::Frames;
+use super::frames::{Fault, Frames};
 use crate::front::Wire;
 use crate::meters::Cells;
 use std::cell::{Cell, RefCell};
@@ -16,6 +16,7 @@ pub(crate) struct Session {
     frames: RefCell<Frames>,
     allowance: RefCell<Allowance>,
     flood: Cell<Option<Flood>>,
+    fault: Cell<Option<Fault>>,
     /// Nothing more is read.
     deaf: Cell<bool>,
     /// When bytes came last.
@@ -47,6 +48,7 @@ impl Session {
             frames: RefCell::default(),
             allowance: RefCell::new(Allowance::new(now)),
             flood: Cell::new(None),
+            fault: Cell::new(None),
             deaf: Cell::new(false),
             heard: Cell::new(now),
             open: Cell::new(0),
@@ -57,19 +59,28 @@ impl Session {
         })
     }
 
-    /// Bytes came from the client.
-    pub(super) fn came(&self, bytes: &[u8]) {
+    /// Bytes came from the client. How many of them are good: before a frame that is wrong.
+    pub(super) fn came(&self, bytes: &[u8]) -> usize {
         if bytes.is_empty() {
-            return;
+            return 0;
         }
         let now = Instant::now();
         self.heard.set(now);
         let mut allowance = self.allowance.borrow_mut();
-        self.frames.borrow_mut().feed(bytes, |seen| {
+        let fed = self.frames.borrow_mut().feed(bytes, |seen| {
             if let Err(flood) = allowance.frame(seen, || now) {
                 self.too_much(flood);
             }
         });
+        match fed {
+            Ok(()) => bytes.len(),
+            Err((before, fault)) => {
+                if !self.deaf.replace(true) {
+                    self.fault.set(Some(fault));
+                }
+                before
+            }
+        }
     }
 
     /// Bytes of an answer were given to the connection.
@@ -101,9 +112,14 @@ impl Session {
         self.flood.take()
     }
 
+    /// A frame was wrong. Told once.
+    pub(super) fn take_fault(&self) -> Option<Fault> {
+        self.fault.take()
+    }
+
     /// Whether nothing more is read of the client. Its driver is to be woken, if it was not told yet why.
     pub(super) fn is_deaf(&self, cx: &Context<'_>) -> bool {
-        if self.flood.get().is_some() {
+        if self.flood.get().is_some() || self.fault.get().is_some() {
             cx.waker().wake_by_ref();
         }
         self.deaf.get()

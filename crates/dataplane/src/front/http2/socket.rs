@@ -32,10 +32,11 @@ impl Socket {
         }
     }
 
-    fn came(&mut self, bytes: &[u8]) {
+    /// How many of the bytes are for the library.
+    fn came(&mut self, bytes: &[u8]) -> usize {
         let skipped = self.preface.min(bytes.len());
         self.preface -= skipped;
-        self.session.came(&bytes[skipped..]);
+        skipped + self.session.came(&bytes[skipped..])
     }
 }
 
@@ -52,7 +53,12 @@ impl AsyncRead for Socket {
         } else {
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         }
-        this.came(&buf.filled()[start..]);
+        let good = this.came(&buf.filled()[start..]);
+        let ended = buf.filled().len() == start;
+        buf.set_filled(start + good);
+        if good == 0 && !ended && this.session.is_deaf(cx) {
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 }
