@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .case import Case, Outcome, Suite, Verdict
+from .explained import EXPLAINED
 
 SHORT = {Verdict.RIGHT: "right", Verdict.CODE: "*code*", Verdict.WRONG: "**wrong**", Verdict.CANNOT: "cannot", Verdict.DIED: "**died**"}
 
@@ -30,6 +31,9 @@ class Results:
 
     def count(self, cases: list[Case], subject: str, verdict: Verdict) -> int:
         return sum(self.outcomes[case][subject].verdict == verdict for case in cases if subject in self.outcomes[case])
+
+    def unexplained(self) -> list[Case]:
+        return [case for case in self.worse_than_the_best("sluice") if (case.suite, case.name) not in EXPLAINED]
 
     def worse_than_the_best(self, subject: str) -> list[Case]:
         """The cases in which another one does better; the mere code of an error is not counted."""
@@ -60,7 +64,10 @@ def as_text(results: Results) -> str:
     for suite, subject, why in results.absent:
         lines.append(f"\n{suite} on {results.subjects[subject][0]}: {why}")
     worse = results.worse_than_the_best("sluice")
-    lines.append(f"\nSluice is worse than the best of the others in {len(worse)} cases" + "".join(f"\n  {case.suite}: {case.name}" for case in worse))
+    lines.append(f"\nSluice is worse than the best of the others in {len(worse)} cases")
+    for case in worse:
+        why = EXPLAINED.get((case.suite, case.name))
+        lines.append(f"  {case.suite}: {case.name}" + (f"\n      explained: {why}" if why else ""))
     return "\n".join(lines)
 
 
@@ -85,6 +92,19 @@ def as_json(results: Results) -> dict:
     }
 
 
+def beside(results: Results, said: dict) -> None:
+    """Takes the outcomes of other subjects from what an earlier run wrote as JSON."""
+    others = {name: (told["title"], told["version"]) for name, told in said["subjects"].items() if name not in results.subjects}
+    results.subjects = {**others, **results.subjects}
+    cases = {(case.suite, case.name): case for case in results.outcomes}
+    for told in said["cases"]:
+        case = cases.get((told["suite"], told["case"]))
+        for name in others if case else ():
+            if name in told["outcomes"]:
+                outcome = told["outcomes"][name]
+                results.add(case, name, Outcome(Verdict[outcome["verdict"].upper()], outcome["did"], outcome["figures"]))
+
+
 def as_markdown(results: Results) -> str:
     """The tables of docs/conformance.md: the counts, all that was measured, and every case that not all have right."""
     names = list(results.subjects)
@@ -101,6 +121,9 @@ def as_markdown(results: Results) -> str:
         for case in shown:
             cells = [cell(results.outcomes[case].get(name)) for name in names]
             lines.append(f"| {plain(case.name)} | {plain(case.source)}: {plain(case.rule)} | " + " | ".join(cells) + " |")
+    lines += ["", "### Where Sluice is worse than the best of the others", ""]
+    for case in results.worse_than_the_best("sluice"):
+        lines.append(f"* {case.suite}, *{plain(case.name)}*: {EXPLAINED.get((case.suite, case.name), 'not explained')}.")
     return "\n".join(lines) + "\n"
 
 

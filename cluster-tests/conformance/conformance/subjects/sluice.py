@@ -53,10 +53,10 @@ class Sluice:
         if plan.behind == "h2c":
             upstream["protocol"] = "h2c"
         upstreams = {"upstream": upstream}
-        routes = [{"id": "all", "path": "/**", "upstream": "upstream"}]
+        routes = [{"id": "all", "path": "/**", "upstream": "upstream", "max_body": "none"}]
         if plan.websocket_port:
             upstreams["websocket"] = {"targets": [f"http://127.0.0.1:{plan.websocket_port}"]}
-            routes.append({"id": "websocket", "path": "/ws/**", "upstream": "websocket"})
+            routes.append({"id": "websocket", "path": "/ws/**", "upstream": "websocket", "max_body": "none"})
         return {"upstreams": upstreams, "gateways": {"web": {"hosts": ["*"], "routes": routes}}}
 
 

@@ -52,9 +52,12 @@ async def farewell(request, reader, writer) -> None:
     writer.write(switching(request) + b"farewell")
     await writer.drain()
     writer.write_eof()
-    while data := await reader.read(1 << 16):
-        request.length += len(data)
-    request.complete = True
+    try:
+        while data := await reader.read(1 << 16):
+            request.length += len(data)
+        request.complete = True
+    except OSError:
+        request.gone = True
 
 
 async def reset(request, reader, writer) -> None:

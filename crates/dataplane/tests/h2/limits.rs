@@ -2,8 +2,8 @@
 
 use crate::backend::{Backend, ok};
 use crate::frames::{
-    CANCEL, DATA, END_HEADERS, ENHANCE_YOUR_CALM, HEADERS, PING, REFUSED_STREAM, RST_STREAM, Raw, SETTINGS, frame,
-    request,
+    CANCEL, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, PING, REFUSED_STREAM, RST_STREAM, Raw, SETTINGS,
+    frame, request,
 };
 use crate::node::{Node, forwarding, run, until};
 use crate::requests::h2c;
@@ -43,6 +43,29 @@ fn the_hundred_and_first_stream_is_refused_and_the_others_are_not() {
         .await;
         drop(raw);
         until("nothing is left", || node.dataplane.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_client_may_give_up_at_once_all_that_it_has_just_asked_for() {
+    run(async {
+        let backend = Backend::answering(|_| ok("ok")).await;
+        let node = Node::edge(&forwarding(&backend.url(), ""), h2c());
+        let mut raw = Raw::open(node.address()).await;
+        let mut all = Vec::new();
+        for n in 0..80 {
+            let stream = 2 * n + 1;
+            all.extend(frame(
+                HEADERS,
+                END_HEADERS | END_STREAM,
+                stream,
+                &crate::frames::get("/"),
+            ));
+            all.extend(frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()));
+        }
+        raw.write(&all).await;
+        raw.head(201, &crate::frames::get("/")).await;
+        assert_eq!(raw.status(201).await, Ok(200));
     });
 }
 

@@ -70,8 +70,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Of the compression of fields, each way.
 const FIELD_TABLE: u32 = 4 * 1024;
 
-/// Streams that a client opens and resets faster than we look at them.
-const PENDING_RESETS: usize = 20;
+/// Streams that a client opens and resets faster than we look at them. As many as may be open: a client
+/// that gives up all that it has just asked for is no flood. How often it may is [`flood::Allowance`]'s.
+const PENDING_RESETS: usize = MOST_STREAMS as usize;
 
 /// Streams that a client makes us reset, for as long as its connection lives.
 const ERROR_RESETS: usize = 100;
