@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,8 @@ def main() -> int:
         print(f"not installed, left out: {', '.join(missing)}", file=sys.stderr)
     subjects = [subject for subject in subjects if subject.name in arguments.subjects and subject.name not in missing]
     results = Results({subject.name: (subject.title, subject.version()) for subject in subjects})
+    # So that who ends the run ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     loop = Loop()

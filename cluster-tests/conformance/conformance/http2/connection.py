@@ -53,7 +53,7 @@ class Answer:
 
     status: int = 0
     fields: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     trailers: list[tuple[str, str]] | None = None
     interim: list[int] = field(default_factory=list)
     ended: bool = False
