@@ -126,6 +126,14 @@ Exit codes: 0 ended as asked, drained; 1 it could not go on, or was told twice t
     /// First comes what is now. Ends with Ctrl-C. With --json each event is one object in one line.
     #[command(after_help = FOLLOWING)]
     Events(ReachOnly),
+    /// Change how a route splits its requests
+    #[command(after_help = CHANGING)]
+    Split(Split),
+    /// Print the JSON Schema of documents
+    ///
+    /// For editors: they complete fields and mark what is wrong. docs/reference.md has the same for people.
+    #[command(after_help = "Exit codes: 0 done; 2 wrong usage.")]
+    Schema,
     /// Show the cluster: leader, members, versions, what is degraded
     #[command(after_help = LOOKING)]
     Status(Status),
@@ -373,6 +381,61 @@ pub(crate) struct Promote {
     pub(crate) wait: Wait,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Split {
+    #[command(subcommand)]
+    pub(crate) act: SplitAct,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SplitAct {
+    /// Give arms of a route's split new weights
+    ///
+    /// Changes nothing else of the route, and only if nobody changed it meanwhile. Arms that are not named keep their
+    /// weights; of the requests for which no `when` holds an arm gets its part of the sum. Who has a cookie of the split
+    /// stays with the arm that it names until that has weight 0.
+    #[command(after_help = CHANGING)]
+    Set(SplitSet),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SplitSet {
+    /// The route, by the name of its gateway and its id
+    #[arg(value_name = "GATEWAY/ROUTE")]
+    pub(crate) route: RouteName,
+    /// An arm by its upstream, and its weight (0 to 65535)
+    #[arg(value_name = "UPSTREAM=WEIGHT", required = true)]
+    pub(crate) weights: Vec<ArmWeight>,
+    /// Show and check only; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) change: Change,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// Wait until it is live on all healthy nodes, or committed by a majority
+    #[arg(long, value_name = "all|majority", default_value = "majority")]
+    pub(crate) wait: Wait,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// A route as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RouteName {
+    pub(crate) gateway: String,
+    pub(crate) id: String,
+}
+
+/// A weight for an arm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ArmWeight {
+    pub(crate) upstream: String,
+    pub(crate) weight: u16,
 }
 
 #[derive(Debug, Args)]
@@ -650,6 +713,40 @@ fn trial(text: &str) -> Result<Duration, String> {
     match within < Duration::from_secs(1) {
         true => Err("a second is the least".to_owned()),
         false => Ok(within),
+    }
+}
+
+impl std::fmt::Display for RouteName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.gateway, self.id)
+    }
+}
+
+impl std::str::FromStr for RouteName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((gateway, id)) if !gateway.is_empty() && !id.is_empty() && !id.contains('/') => Ok(Self {
+                gateway: gateway.to_owned(),
+                id: id.to_owned(),
+            }),
+            _ => Err("write the gateway's name and the route's id, as web/checkout".to_owned()),
+        }
+    }
+}
+
+impl std::str::FromStr for ArmWeight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = |(upstream, weight): (&str, &str)| {
+            let weight = weight.parse().ok()?;
+            let upstream = Some(upstream.to_owned()).filter(|upstream| !upstream.is_empty())?;
+            Some(Self { upstream, weight })
+        };
+        let why = || "write an upstream and a whole number from 0 to 65535, as checkout=90".to_owned();
+        text.split_once('=').and_then(read).ok_or_else(why)
     }
 }
 

@@ -1,6 +1,8 @@
 //! From the words of a line to the command that they mean.
 
-use crate::arguments::{Demo, Line, Members, MembersAct, Reach, Rescue, Token, TokenAct, Upgrade, UpgradeAct, Verb};
+use crate::arguments::{
+    Demo, Line, Members, MembersAct, Reach, Rescue, Split, SplitAct, Token, TokenAct, Upgrade, UpgradeAct, Verb,
+};
 use crate::client::{Environment, Failure, find};
 use crate::documents;
 use crate::exit::Exit;
@@ -94,9 +96,19 @@ fn dispatch(line: &Line, node: Option<&ArgMatches>, program: &str, host: &dyn Ho
             let terminal = Terminal::of_process(reach.json || fmt.json);
             return ended(verbs::fmt(fmt, &terminal), &terminal);
         }
+        Verb::Schema => {
+            terminal.out(&schema());
+            Exit::Done
+        }
         verb => with_client(verb, &reach, &Environment::of_process(), &terminal),
     };
     ended(exit, &terminal)
+}
+
+/// The JSON Schema of documents, as it is kept in the documentation.
+fn schema() -> String {
+    // A value of JSON is always text.
+    serde_json::to_string_pretty(&sluice_document::schema()).unwrap_or_default() + "\n"
 }
 
 /// A command whose output could not be written did not do what was asked.
@@ -154,6 +166,7 @@ async fn speak(verb: &Verb, session: &Session<'_>) -> Result<Exit, Failure> {
         Verb::Confirm(args) => verbs::confirm(args, session).await,
         Verb::Promote(args) => verbs::promote(args, session).await,
         Verb::Rollback(args) => verbs::rollback(args, session).await,
+        Verb::Split(args) => verbs::split(&args.act, session).await,
         Verb::Events(_) => verbs::events(session).await,
         Verb::Status(args) => verbs::status(args, session).await,
         Verb::Upgrade(args) => verbs::upgrade(&args.act, session).await,
@@ -166,7 +179,7 @@ async fn speak(verb: &Verb, session: &Session<'_>) -> Result<Exit, Failure> {
         Verb::Check(args) => Ok(verbs::check(args, session.terminal)),
         Verb::Fmt(args) => Ok(verbs::fmt(args, session.terminal)),
         // The host's; `dispatch` has sent them there.
-        Verb::Demo(_) | Verb::Node | Verb::Rescue(_) => Ok(Exit::Usage),
+        Verb::Demo(_) | Verb::Node | Verb::Rescue(_) | Verb::Schema => Ok(Exit::Usage),
     }
 }
 
@@ -195,6 +208,9 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
         Verb::Confirm(args) => args.reach.clone(),
         Verb::Promote(args) => args.reach.clone(),
         Verb::Rollback(args) => args.reach.clone(),
+        Verb::Split(Split { act, reach }) => match act {
+            SplitAct::Set(args) => args.reach.or(reach),
+        },
         Verb::Events(args) => args.reach.clone(),
         Verb::Status(args) => args.reach.clone(),
         Verb::Top(args) => args.reach.clone(),
@@ -217,7 +233,7 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
             TokenAct::List(args) => args.reach.or(reach),
             TokenAct::Revoke(args) => args.reach.or(reach),
         },
-        Verb::Demo(_) | Verb::Node | Verb::Check(_) | Verb::Fmt(_) | Verb::Rescue(_) => return None,
+        Verb::Demo(_) | Verb::Node | Verb::Check(_) | Verb::Fmt(_) | Verb::Rescue(_) | Verb::Schema => return None,
     })
 }
 

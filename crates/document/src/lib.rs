@@ -26,6 +26,7 @@ mod parse;
 mod parts;
 mod print;
 mod render;
+mod schema;
 mod source;
 mod tree;
 
@@ -38,6 +39,7 @@ pub use parse::{Parsed, parse, parse_files, parse_part};
 pub use parts::{CorruptPart, Part, PartKey, UnknownPart, decode_part, encode_part, join, part_level, split};
 pub use print::{Layout, PartPrintError, PrintError, layout, print, print_part};
 pub use render::render;
+pub use schema::{reference, schema};
 pub use tree::{MAX_BYTES, MAX_DEPTH};
 
 /// The feature level of this version: the highest that its fields need, and no less than 2, which versions on trial

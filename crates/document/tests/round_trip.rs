@@ -383,6 +383,9 @@ fn document() -> impl Strategy<Value = Document> {
         })
 }
 
+static SCHEMA: std::sync::LazyLock<jsonschema::Validator> =
+    std::sync::LazyLock::new(|| jsonschema::draft202012::new(&sluice_document::schema()).unwrap());
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
@@ -395,6 +398,13 @@ proptest! {
                 Err(errors) => prop_assert!(false, "{:#?}\n{}", errors, text),
             }
         }
+    }
+
+    #[test]
+    fn what_is_printed_is_valid_by_the_schema(document in document()) {
+        let value: serde_json::Value = serde_json::from_str(&print(&document, Format::Json).unwrap()).unwrap();
+        let told: Vec<_> = SCHEMA.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        prop_assert_eq!(told, Vec::<String>::new(), "{}", value);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `sluice apply`.
 
 use super::Session;
-use super::change::{Sending, dressed, limited, other_version, query, report, send};
+use super::change::{Sending, Wanted, dressed, limited, other_version, query, report, send};
 use super::present::{as_json, present, removed, within};
 use crate::arguments::Apply;
 use crate::client::{Call, Failure, Written};
@@ -49,7 +49,7 @@ pub(crate) async fn apply(args: &Apply, session: &Session<'_>) -> Result<Exit, F
         change: &args.change,
         wait: args.wait,
         base: now.version,
-        wanted: &wanted,
+        wanted: Wanted::Whole(&wanted),
     };
     let written = send(session, sending).await?;
     if terminal.json {

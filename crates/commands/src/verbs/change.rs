@@ -27,7 +27,16 @@ pub(crate) struct Sending<'a> {
     /// The version that it was made for.
     pub(crate) base: u64,
     /// What the configuration is when it is done.
-    pub(crate) wanted: &'a BTreeMap<PartKey, String>,
+    pub(crate) wanted: Wanted<'a>,
+}
+
+/// What is there when a change is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// These parts and no others.
+    Whole(&'a BTreeMap<PartKey, String>),
+    /// This part with this content.
+    Part(&'a PartKey, &'a str),
 }
 
 /// The query that limits where, and for how long, a change is live at first.
@@ -100,7 +109,7 @@ pub(crate) async fn send(session: &Session<'_>, sending: Sending<'_>) -> Result<
         } else if failure.code() == "version_conflict" && unknown.is_some() {
             // What was lost may have been the answer to our own change.
             return match present(&session.client, None).await {
-                Ok(Present { version, parts }) if parts == *sending.wanted => Ok(Written {
+                Ok(Present { version, parts }) if sending.wanted.is(&parts) => Ok(Written {
                     version,
                     ..Written::default()
                 }),
@@ -142,6 +151,17 @@ pub(crate) async fn again_and_again(
             });
         }
         tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted<'_> {
+    fn is(self, parts: &BTreeMap<PartKey, String>) -> bool {
+        match self {
+            Self::Whole(wanted) => parts == wanted,
+            Self::Part(key, text) => parts.get(key).is_some_and(|there| there == text),
+        }
     }
 }
 

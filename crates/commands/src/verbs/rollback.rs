@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::apply::{dry, show};
-use super::change::{Sending, dressed, limited, query, report, send};
+use super::change::{Sending, Wanted, dressed, limited, query, report, send};
 use super::present::{as_json, present};
 use super::trial::open;
 use crate::arguments::Rollback;
@@ -35,7 +35,7 @@ pub(crate) async fn rollback(args: &Rollback, session: &Session<'_>) -> Result<E
         change: &args.change,
         wait: args.wait,
         base: now.version,
-        wanted: &then.parts,
+        wanted: Wanted::Whole(&then.parts),
     };
     let written = send(session, sending).await?;
     if session.terminal.json {
