@@ -10,12 +10,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Commands that print no object: they run until they are ended, or print something else.
-const NONE: [&str; 3] = ["demo", "events", "node"];
+const NONE: [&str; 4] = ["demo", "events", "node", "schema"];
 /// Commands that need a cluster in a state of its own, and print what another prints.
-const ALIKE: [(&str, &str); 3] = [
+const ALIKE: [(&str, &str); 4] = [
     ("members-form", "members-list"),
     ("members-replace", "members-list"),
     ("members-transfer", "members-list"),
+    ("split-set", "rollback"),
 ];
 /// Width of the documentation.
 const WIDTH: usize = 110;

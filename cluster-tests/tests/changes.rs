@@ -290,10 +290,16 @@ fn strange_document(random: &mut Rng, echo: &Backend) -> String {
         ", match: { headers: { x: { regex: '' } } }",
         ", match: { query: { q: { present: false } } }",
     ][random.usize(..3)];
+    let action = [
+        "upstream: a",
+        "split: { to: [{ upstream: a, weight: 1, when: '1 / (size(request.path) - size(request.path)) == 1' }] }",
+        "split: { to: [{ upstream: a, weight: 65535, when: \"request.path.matches('^(a*)*$') || int(request.id) > 0\" }] }",
+        "split: { to: [{ upstream: a, when: '!!!!!!!!!!!!!!!!!!!!!!!!!!true' }] }",
+    ][random.usize(..4)];
     let hosts = ["['*']", "['*.example.com']", "[]", "['xn--bcher-kva.example']"][random.usize(..4)];
     format!(
         "upstreams:\n  a: {{ targets: [{{ url: '{}', weight: {weight} }}], pool: {pool}, timeout: {timeout} }}\n\
-         gateways:\n  web:\n    hosts: {hosts}\n    routes:\n      - {{ path: {path}, upstream: a, priority: {priority}, max_body: {max_body}{condition} }}\n",
+         gateways:\n  web:\n    hosts: {hosts}\n    routes:\n      - {{ path: {path}, {action}, priority: {priority}, max_body: {max_body}{condition} }}\n",
         echo.url()
     )
 }
@@ -358,6 +364,11 @@ async fn a_bad_part_is_refused_whole_and_takes_nothing_away() {
         ("an unknown upstream", "respond: { text: one }", "upstream: b"),
         ("a bad regex", "path: /one", "path: 'regex:('"),
         ("a bad template", "text: one", "text: '${params.none}'"),
+        (
+            "a bad condition",
+            "respond: { text: one }",
+            "split: { to: [{ upstream: a, weight: 1, when: 'request.nothing' }] }",
+        ),
         ("a bad duration", "targets:", "timeout: { connect: 5 }, targets:"),
         ("a port that is none", "127.0.0.1:1'", "127.0.0.1:70000'"),
     ] {
