@@ -26,7 +26,7 @@ pub(crate) struct Exchange {
     pub(crate) id: RequestId,
     pub(crate) attempts: Attempts,
     /// Of a gRPC call: its content type, and that of an answer of ours.
-    pub(crate) grpc: Option<HeaderValue>,
+    pub(crate) grpc: Option<Box<HeaderValue>>,
     started: Instant,
     method: Method,
     head: bool,
@@ -61,7 +61,7 @@ impl Exchange {
         Self {
             id: worker.ids.next(),
             attempts: Attempts::default(),
-            grpc: grpc::content_type(method, request.headers()),
+            grpc: grpc::content_type(method, request.headers()).map(Box::new),
             started: Instant::now(),
             method: Method::of(method),
             head: method == http::Method::HEAD,

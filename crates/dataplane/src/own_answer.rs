@@ -84,7 +84,7 @@ impl Refusal {
     /// The answer. Enters the refusal into the record.
     pub(crate) fn answer(self, exchange: &mut Exchange, held: &Held) -> Response<Body> {
         if let Some(content_type) = exchange.grpc.take() {
-            return self.answer_to_call(exchange, content_type);
+            return self.answer_to_call(exchange, *content_type);
         }
         exchange.refused(self.code, self.code.status());
         let worker = &exchange.worker;

@@ -66,13 +66,14 @@ impl Upstreams {
     ///
     /// One try is made. A kept connection that turns out to be dead is replaced once, by a fresh
     /// one, where the request was not written at all, or may be repeated and no byte of an answer
-    /// came.
+    /// came. Over HTTP/2, what the target says it has not looked at (RFC 9113 §6.8, §8.7) is sent
+    /// again whatever its method, eight times at most.
     ///
     /// A target that answers before it has the whole request is passed on at once. With a status
     /// other than 2xx the client's body is read no further; with 2xx it goes on until the answer
     /// ends. The connection is not used again.
     ///
-    /// Dropping the future closes the connection.
+    /// Dropping the future closes the connection; over HTTP/2 it ends the stream alone.
     ///
     /// # Errors
     ///
