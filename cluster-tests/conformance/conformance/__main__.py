@@ -108,7 +108,7 @@ def run_suite(suite: Suite, subject: Subject, loop: Loop, folder: Path, only: st
 
 
 def show(case: Case, outcome: Outcome) -> None:
-    figures = "".join(f", {value:g} {name}" for name, value in outcome.figures.items())
+    figures = "".join(f", {report.figure(name, value)}" for name, value in outcome.figures.items())
     print(f"  {outcome.verdict.name.lower():6} {case.name}: {outcome.did}{figures}", file=sys.stderr)
 
 

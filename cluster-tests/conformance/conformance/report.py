@@ -140,9 +140,15 @@ def is_telling(by_subject: dict[str, Outcome], names: list[str]) -> bool:
 def cell(outcome: Outcome | None) -> str:
     if outcome is None:
         return "–"
-    figures = "".join(f"; {name} {value:g}" for name, value in outcome.figures.items())
+    figures = "".join(f"; {figure(name, value)}" for name, value in outcome.figures.items())
     did = plain(outcome.did) + figures
     return did if outcome.verdict == Verdict.RIGHT else f"{SHORT[outcome.verdict]}: {did}"
+
+
+def figure(name: str, value: float) -> str:
+    """`memory, MiB` and a value as text."""
+    what, _, unit = name.rpartition(", ")
+    return f"{what} {value:g} {unit}"
 
 
 def plain(text: str) -> str:
