@@ -101,7 +101,15 @@ fn every_command_states_its_exit_codes() {
 fn the_page_of_the_documentation_is_the_help_of_today() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     // Recorded by a scenario, cluster-tests/tests/answers.rs.
-    let answer = |name: &str| std::fs::read_to_string(docs.join(format!("answers/{name}.json"))).ok();
+    let answer = |name: &str| {
+        // These need a cluster in a state of its own, and print what others print.
+        let name = match name {
+            "members-form" | "members-replace" | "members-transfer" => "members-list",
+            "split-set" => "rollback",
+            name => name,
+        };
+        std::fs::read_to_string(docs.join(format!("answers/{name}.json"))).ok()
+    };
     let markdown = || markdown(&answer);
     let page = docs.join("commands.md");
     if std::env::var_os("SLUICE_WRITE_DOCS").is_some() {
