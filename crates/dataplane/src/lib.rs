@@ -2,8 +2,10 @@
 //!
 //! Owns: the ports that clients come in by ([`Bound`]), the workers and their threads
 //! ([`Dataplane`]), who may connect and which worker serves whom, a request's way from its head to
-//! the last byte of its answer, the tunnel behind a switch of protocols, the limits that hold before a route is known ([`Edge`]), answers of
-//! the gateway's own, the record of each request, and the end of it all without a failed request.
+//! the last byte of its answer, the tunnel behind a switch of protocols, the limits that hold before
+//! a route is known ([`Edge`]), what is shed before memory or descriptors run out, answers of the
+//! gateway's own, the record of each request with its line in the access log, and the end of it all
+//! without a failed request.
 //!
 //! Must never know: the document, Raft, the admin API, how a snapshot comes to be. It meets
 //! `control` only in what `snapshot` publishes. hyper's connection types are named in `front`

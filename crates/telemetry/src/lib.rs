@@ -2,7 +2,8 @@
 //!
 //! Owns: the name, kind, labels and help of every metric ([`names`]); the registry of one node
 //! ([`Metrics`]); cells that one thread writes and a scrape reads ([`cells`]); the facts of the
-//! process, and what it may use at most ([`process`]); the form of log lines ([`log`]).
+//! process, and what it may use at most ([`process`]); the form of log lines, and their way out,
+//! which nobody waits for ([`log`]).
 //!
 //! Must never know: what a request, a document or a cluster is. Whoever counts registers here and
 //! keeps its own cells. Nothing here is global: each node of a process holds a [`Metrics`] of its
