@@ -170,7 +170,7 @@ fn a_stream_whose_window_stays_shut_is_reset_and_the_others_go_on() {
         let gone = std::sync::Arc::default();
         let backend = endless(std::sync::Arc::clone(&gone)).await;
         let edge = sluice_dataplane::Edge {
-            write_stall: std::time::Duration::from_millis(200),
+            write_stall: std::time::Duration::from_secs(1),
             ..h2c()
         };
         let node = Node::edge(&forwarding(&backend.url(), ""), edge);
