@@ -88,7 +88,8 @@ pub fn mangle(examples: &[(String, String)], count: usize, seed: u64) -> Vec<Man
     let mut turn = 0;
     while made.len() < count {
         let (name, text) = &examples[turn % examples.len()];
-        let (what, mutation) = MUTATIONS[(turn / examples.len() + turn) % MUTATIONS.len()];
+        // In each round an example meets the next mutation, however many there are of either.
+        let (what, mutation) = MUTATIONS[(turn / examples.len() + turn % examples.len()) % MUTATIONS.len()];
         turn += 1;
         assert!(turn < count * 100, "the examples do not give {count} spoilt documents");
         if let Some(text) = mutation(text, &mut random) {
