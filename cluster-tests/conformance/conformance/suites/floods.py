@@ -178,11 +178,11 @@ def poured(front: Front, make: Callable[[Connection], Iterable[bytes]], *, value
 
 @floods.case
 def rapid_reset(front: Front) -> Figures:
-    """CVE-2023-44487: 20,000 streams, each opened and reset at once, at a service that never answers."""
+    """CVE-2023-44487: 5,000 streams, each opened and reset at once, at a service that never answers."""
 
     def streams(connection: Connection) -> Iterator[bytes]:
         whole = block(connection.fields("/wait"))
-        for number in range(20_000):
+        for number in range(5_000):
             stream = 2 * number + 1
             yield headers(stream, whole) + rst_stream(stream)
 
@@ -191,11 +191,11 @@ def rapid_reset(front: Front) -> Figures:
 
 @floods.case
 def streams_that_the_server_is_made_to_reset(front: Front) -> Figures:
-    """CVE-2025-8671: 20,000 streams, each made the server's to reset by a WINDOW_UPDATE of 0."""
+    """CVE-2025-8671: 5,000 streams, each made the server's to reset by a WINDOW_UPDATE of 0."""
 
     def streams(connection: Connection) -> Iterator[bytes]:
         whole = block(connection.fields("/wait"))
-        for number in range(20_000):
+        for number in range(5_000):
             stream = 2 * number + 1
             yield headers(stream, whole) + window_update(stream, 0)
 
@@ -204,11 +204,11 @@ def streams_that_the_server_is_made_to_reset(front: Front) -> Figures:
 
 @floods.case
 def streams_that_end_and_are_then_broken(front: Front) -> Figures:
-    """CVE-2025-8671: 20,000 streams, each ended by its HEADERS and sent DATA afterwards."""
+    """CVE-2025-8671: 5,000 streams, each ended by its HEADERS and sent DATA afterwards."""
 
     def streams(connection: Connection) -> Iterator[bytes]:
         whole = block(connection.fields("/wait"))
-        for number in range(20_000):
+        for number in range(5_000):
             stream = 2 * number + 1
             yield headers(stream, whole) + data(stream, b"x", end=True)
 

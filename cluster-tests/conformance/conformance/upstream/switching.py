@@ -51,8 +51,9 @@ async def farewell(request, reader, writer) -> None:
     """Closes its own side first, then tells the journal what still comes."""
     writer.write(switching(request) + b"farewell")
     await writer.drain()
-    writer.write_eof()
     try:
+        # A reset may come before this.
+        writer.write_eof()
         while data := await reader.read(1 << 16):
             request.length += len(data)
         request.complete = True
