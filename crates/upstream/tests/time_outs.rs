@@ -10,19 +10,6 @@ use sluice_upstream::{Body, BodyError, SendErrorKind, Which};
 use std::time::Duration;
 use support::*;
 
-fn kind(result: Result<Answered, (sluice_upstream::SendError, sluice_upstream::Attempts)>) -> Which {
-    match result {
-        Err((error, _)) => match error.kind {
-            SendErrorKind::Timeout(which) => which,
-            _ => panic!("{error}"),
-        },
-        Ok(answer) => match answer.body {
-            Err(BodyError::UpstreamTimeout(which)) => which,
-            other => panic!("{other:?}"),
-        },
-    }
-}
-
 #[test]
 fn each_time_out_ends_what_it_bounds() {
     on_worker(async {
@@ -71,7 +58,11 @@ fn each_time_out_ends_what_it_bounds() {
                     Which::Idle => rig.timeouts.idle = 40 * MS,
                     Which::Connect => unreachable!(),
                 }
-                assert_eq!(kind(rig.send(request("GET", path, Body::Empty)).await), which, "{path}");
+                assert_eq!(
+                    time_out_of(rig.send(request("GET", path, Body::Empty)).await),
+                    which,
+                    "{path}"
+                );
                 assert_eq!(rig.connections(), (0, 0));
             }
         }
@@ -100,12 +91,12 @@ fn a_target_that_never_stops_sending_is_too_late_all_the_same() {
         let mut rig = Rig::new(spec(&[&flood(chunked, b"4\r\nmore\r\n")]));
         rig.timeouts.total = Some(50 * MS);
         let answer = rig.send(request("GET", "/", Body::Empty)).await;
-        assert_eq!(kind(answer), Which::Total);
+        assert_eq!(time_out_of(answer), Which::Total);
         assert_eq!(rig.connections(), (0, 0));
         let mut rig = Rig::new(spec(&[&flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")]));
         rig.timeouts.first_byte = 50 * MS;
         let answer = rig.send(request("GET", "/", Body::Empty)).await;
-        assert_eq!(kind(answer), Which::FirstByte);
+        assert_eq!(time_out_of(answer), Which::FirstByte);
         assert_eq!(rig.connections(), (0, 0));
     });
 }

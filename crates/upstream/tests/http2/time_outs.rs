@@ -2,25 +2,12 @@
 
 use crate::peer::*;
 use crate::support::*;
-use sluice_upstream::{Body, BodyError, SendErrorKind, Which};
+use sluice_upstream::{Body, SendErrorKind, Which};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
-
-fn kind(result: Result<Answered, (sluice_upstream::SendError, sluice_upstream::Attempts)>) -> Which {
-    match result {
-        Err((error, _)) => match error.kind {
-            SendErrorKind::Timeout(which) => which,
-            _ => panic!("{error}"),
-        },
-        Ok(answer) => match answer.body {
-            Err(BodyError::UpstreamTimeout(which)) => which,
-            other => panic!("{other:?}"),
-        },
-    }
-}
 
 #[test]
 fn each_time_out_ends_its_stream_and_leaves_the_connection() {
@@ -61,7 +48,11 @@ fn each_time_out_ends_its_stream_and_leaves_the_connection() {
                 Which::Idle => rig.timeouts.idle = 40 * MS,
                 Which::Connect => unreachable!(),
             }
-            assert_eq!(kind(rig.send(request("GET", path, Body::Empty)).await), which, "{path}");
+            assert_eq!(
+                time_out_of(rig.send(request("GET", path, Body::Empty)).await),
+                which,
+                "{path}"
+            );
             assert_eq!(rig.connections(), (0, 1));
         }
         rig.timeouts = defaults;
@@ -86,7 +77,10 @@ fn a_connection_that_was_silent_for_the_whole_of_a_time_out_takes_no_more() {
         .await;
         let mut rig = Rig::h2(&backend);
         rig.timeouts.first_byte = 40 * MS;
-        assert_eq!(kind(rig.send(request("GET", "/", Body::Empty)).await), Which::FirstByte);
+        assert_eq!(
+            time_out_of(rig.send(request("GET", "/", Body::Empty)).await),
+            Which::FirstByte
+        );
         rig.timeouts.first_byte = Duration::from_secs(30);
         assert_eq!(rig.get("/").await.text(), "done");
         assert_eq!(backend.accepted.get(), 2);
@@ -124,12 +118,12 @@ fn an_upload_stops_the_clock_of_the_head_and_a_target_that_takes_nothing_is_give
         rig.timeouts.first_byte = 40 * MS;
         rig.timeouts.idle = 150 * MS;
         let long = chunks(vec![Ok(vec![1; 50_000].into()); 20]);
-        assert_eq!(kind(rig.send(request("POST", "/", long)).await), Which::Idle);
+        assert_eq!(time_out_of(rig.send(request("POST", "/", long)).await), Which::Idle);
         // Who waits for the client has no time-out but the whole.
         rig.timeouts.idle = 40 * MS;
         rig.timeouts.total = Some(200 * MS);
         let slow = endless(pieces(&["some"]));
-        assert_eq!(kind(rig.send(request("POST", "/", slow)).await), Which::Total);
+        assert_eq!(time_out_of(rig.send(request("POST", "/", slow)).await), Which::Total);
     });
 }
 

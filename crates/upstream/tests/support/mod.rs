@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use sluice_upstream::{
-    Attempts, Balance, Body, BodyError, HostPolicy, Meters, PoolSpec, Protocol, Reading, Resolver, SendError, Spec,
-    TargetSpec, Timeouts, Upstreams, WorkerContext,
+    Attempts, Balance, Body, BodyError, HostPolicy, Meters, PoolSpec, Protocol, Reading, Resolver, SendError,
+    SendErrorKind, Spec, TargetSpec, Timeouts, Upstreams, Which, WorkerContext,
 };
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -218,6 +218,20 @@ pub struct Answered {
     pub body: Result<Vec<u8>, BodyError>,
     pub trailers: Option<HeaderMap>,
     pub attempts: Attempts,
+}
+
+/// Which time-out ended an exchange, before its head or behind it.
+pub fn time_out_of(result: Result<Answered, (SendError, Attempts)>) -> Which {
+    match result {
+        Err((error, _)) => match error.kind {
+            SendErrorKind::Timeout(which) => which,
+            _ => panic!("{error}"),
+        },
+        Ok(answer) => match answer.body {
+            Err(BodyError::UpstreamTimeout(which)) => which,
+            other => panic!("{other:?}"),
+        },
+    }
 }
 
 impl Answered {
