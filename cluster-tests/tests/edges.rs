@@ -128,7 +128,12 @@ fn the_table_names_no_edge_that_is_not_there() {
 
 #[test]
 fn what_decides_by_value_has_no_io_in_its_tree() {
-    for room in ["sluice-document", "sluice-expression", "sluice-http-semantics"] {
+    for room in [
+        "sluice-document",
+        "sluice-expression",
+        "sluice-shared-state",
+        "sluice-http-semantics",
+    ] {
         let tree = cargo(&[
             "tree",
             "-p",

@@ -1,0 +1,101 @@
+//! Shared state as a node holds it.
+
+use crate::breakers::Breakers;
+use crate::config::Config;
+use crate::limits::Limiter;
+use sluice_shared_state::Moment;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// A node's shared state. Clones are the same; its tasks live on the runtime on which it was started.
+#[derive(Debug, Clone)]
+pub struct SharedStore {
+    began: Instant,
+    breakers: Breakers,
+    state: watch::Sender<StoreState>,
+}
+
+/// The state of the nodes of one process: what Redis is to those of many.
+#[derive(Debug, Clone, Default)]
+pub struct SharedMemory {}
+
+/// Why shared state cannot be started: what its settings name is not there or contradicts itself. A Redis that cannot
+/// be reached is no reason.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// How the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreState {
+    /// There is none: this node counts for itself alone, or with the others of its process.
+    Memory,
+    /// In use.
+    Reached,
+    /// Not asked, since when and why.
+    Away {
+        /// When it was found away.
+        since: std::time::SystemTime,
+        /// What is wrong, for people.
+        why: String,
+    },
+}
+
+/// Who is there, by what members tell each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Members {
+    /// Names of those whose status was heard within 5 s and who are not draining; this node among them.
+    pub live: Vec<String>,
+    /// How many of these do not reach the store.
+    pub without_store: usize,
+}
+
+// === impl SharedStore ===
+
+impl SharedStore {
+    /// Starts it. Needs a tokio runtime. Returns at once: the store need not be there.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] where settings cannot be used.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let _ = config;
+        Ok(Self {
+            began: Instant::now(),
+            breakers: Breakers::default(),
+            state: watch::Sender::new(StoreState::Memory),
+        })
+    }
+
+    /// This node's clock, as all of shared state counts it.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        Moment(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// For one worker, which takes it onto its thread.
+    #[must_use]
+    pub fn limiter(&self) -> Limiter {
+        Limiter::new(self.began)
+    }
+
+    /// All breakers of this node.
+    #[must_use]
+    pub fn breakers(&self) -> &Breakers {
+        &self.breakers
+    }
+
+    /// How the store is, now and later.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<StoreState> {
+        self.state.subscribe()
+    }
+
+    /// Who is there. Told at each change.
+    pub fn members(&self, members: Members) {
+        let _ = members;
+    }
+}
