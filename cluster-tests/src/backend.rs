@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -22,8 +23,21 @@ pub struct Backend {
 #[derive(Debug, Clone, Default)]
 pub struct Journal(Arc<Seen>);
 
+/// When a request came, for what.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// When its head was read.
+    pub at: Instant,
+    /// Its target.
+    pub target: String,
+    /// Whether it was answered 503.
+    pub failed: bool,
+}
+
 #[derive(Debug, Default)]
 struct Seen {
+    arrivals: Mutex<Vec<Arrival>>,
+    failing: AtomicBool,
     connections: AtomicUsize,
     requests: Mutex<Vec<Head>>,
     count: AtomicUsize,
@@ -53,6 +67,28 @@ impl Backend {
                 }
                 Ok(())
             }
+        })
+        .await
+    }
+
+    /// A service that notes when each request came, by path, and answers 200; or, while it is told to, 503.
+    pub async fn timed(at: SocketAddr) -> Self {
+        Self::scripted(at, |mut wire, journal, _| async move {
+            while let Some(head) = wire.head().await? {
+                let arrival = Instant::now();
+                journal.0.count.fetch_add(1, Ordering::Relaxed);
+                let failing = journal.0.failing.load(Ordering::Relaxed);
+                journal.0.arrivals.lock().expect("no holder panics").push(Arrival {
+                    at: arrival,
+                    target: head.target().to_owned(),
+                    failed: failing,
+                });
+                wire.body(&head).await?;
+                let status = if failing { "503 Service Unavailable" } else { "200 OK" };
+                wire.send(format!("HTTP/1.1 {status}\r\ncontent-length: 4\r\n\r\nfine"))
+                    .await?;
+            }
+            Ok(())
         })
         .await
     }
@@ -146,6 +182,16 @@ impl Journal {
             .iter()
             .filter(|head| head.line.starts_with(beginning))
             .count()
+    }
+
+    /// The arrivals at a [`Backend::timed`], in their order.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.0.arrivals.lock().expect("no holder panics").clone()
+    }
+
+    /// A [`Backend::timed`] answers 503 from now on, or 200 again.
+    pub fn fail(&self, failing: bool) {
+        self.0.failing.store(failing, Ordering::Relaxed);
     }
 
     /// Conversations that ended in anything but the gateway's going away between two requests.
