@@ -1,6 +1,6 @@
 //! What shared state is started with.
 
-use crate::store::SharedMemory;
+use crate::memory::SharedMemory;
 use sluice_telemetry::Metrics;
 use std::path::PathBuf;
 

@@ -1,9 +1,13 @@
 //! Shared state as a node holds it.
 
+use crate::backend::Backend;
 use crate::breakers::Breakers;
-use crate::config::Config;
+use crate::config::{Config, Driver};
 use crate::limits::Limiter;
+use crate::memory::Memory;
+use crate::redis::Redis;
 use sluice_shared_state::Moment;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -11,13 +15,11 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct SharedStore {
     began: Instant,
+    #[allow(dead_code, reason = "its callers are being built")]
+    backend: Arc<Backend>,
     breakers: Breakers,
     state: watch::Sender<StoreState>,
 }
-
-/// The state of the nodes of one process: what Redis is to those of many.
-#[derive(Debug, Clone, Default)]
-pub struct SharedMemory {}
 
 /// Why shared state cannot be started: what its settings name is not there or contradicts itself. A Redis that cannot
 /// be reached is no reason.
@@ -62,9 +64,13 @@ impl SharedStore {
     ///
     /// [`StartError`] where settings cannot be used.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let _ = config;
+        let backend = match &config.driver {
+            Driver::Memory(shared) => Backend::Memory(Memory::new(shared.clone())),
+            Driver::Redis(settings) => Backend::Redis(Redis::new(settings, &config.cluster)),
+        };
         Ok(Self {
             began: Instant::now(),
+            backend: Arc::new(backend),
             breakers: Breakers::default(),
             state: watch::Sender::new(StoreState::Memory),
         })
