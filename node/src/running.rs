@@ -15,6 +15,7 @@ use sluice_consensus::{OpenOptions, Store, StoreError, Timings};
 use sluice_control::{Config, Control, End};
 use sluice_dataplane::{Dataplane, Edge, Listener};
 use sluice_peer::{Identity, Link, Secret};
+use sluice_shared_store::SharedStore;
 use sluice_snapshot::{NodeContext, Published, Snapshot};
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::Log;
@@ -36,6 +37,9 @@ pub enum NodeError {
     /// The workers.
     #[error(transparent)]
     Workers(#[from] sluice_dataplane::StartError),
+    /// Limits and breakers.
+    #[error(transparent)]
+    Shared(#[from] sluice_shared_store::StartError),
     /// The data directory.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -128,7 +132,8 @@ impl Running {
             peer: link.local_addr(),
         };
         let published = Published::new(settings.workers.get(), Snapshot::empty())?;
-        let dataplane = bound.start(&published, &metrics, log, Handle::current())?;
+        let shared = SharedStore::start(sluice_shared_store::Config::alone(&settings.name, metrics.clone()))?;
+        let dataplane = bound.start(&published, &shared, &metrics, log, Handle::current())?;
         let control = Control::start(Config {
             store,
             boot,

@@ -5,6 +5,7 @@
 
 use sluice_dataplane::{Dataplane, Edge, Listener, Settings};
 use sluice_document::{Format, decode_part, parse, split};
+use sluice_shared_store::{Config, SharedStore};
 use sluice_snapshot::{Change, CompileBudget, NodeContext, Published, Snapshot, compile_changes};
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::{Log, Settings as LogSettings};
@@ -42,7 +43,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
         proxy_protocol: Arc::default(),
     };
-    let dataplane = Dataplane::bind(settings)?.start(&published, &Metrics::new(), &log, runtime.handle().clone())?;
+    let metrics = Metrics::new();
+    let shared = {
+        let _on = runtime.enter();
+        SharedStore::start(Config::alone("bench", metrics.clone()))?
+    };
+    let handle = runtime.handle().clone();
+    let dataplane = Dataplane::bind(settings)?.start(&published, &shared, &metrics, &log, handle)?;
     dataplane.join();
     Ok(())
 }

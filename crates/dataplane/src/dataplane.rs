@@ -6,6 +6,7 @@ use crate::meters::{Cells, Collect};
 use crate::overload::{TICK, Watch};
 use crate::settings::{MaxMemory, Settings};
 use crate::worker::{Begin, begin};
+use sluice_shared_store::SharedStore;
 use sluice_snapshot::Published;
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::Log;
@@ -57,7 +58,7 @@ impl Bound {
     /// Starts the workers: from now on connections are served, by what `published` has.
     ///
     /// `published` is for as many workers as the settings say. `metrics` gets all that
-    /// docs/metrics.md says of traffic. `log` hears what workers say. `runtime`, which is not a
+    /// docs/metrics.md says of traffic. Limits and breakers are asked through `shared`. `log` hears what workers say. `runtime`, which is not a
     /// worker's, looks up the names of targets.
     ///
     /// # Errors
@@ -66,6 +67,7 @@ impl Bound {
     pub fn start(
         self,
         published: &Published,
+        shared: &SharedStore,
         metrics: &Metrics,
         log: &Log,
         runtime: Handle,
@@ -96,6 +98,7 @@ impl Bound {
                 crew: Arc::clone(&crew),
                 cells: Arc::clone(&cells[index]),
                 published: published.clone(),
+                shared: shared.clone(),
                 upstreams: upstreams.clone(),
                 resolver: resolver.clone(),
                 log: log.clone(),

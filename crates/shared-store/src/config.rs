@@ -56,4 +56,18 @@ impl Config {
     pub const NEW_KEYS_PER_SECOND: u32 = 20_000;
     /// Keys at once, where no setting says otherwise.
     pub const KEYS: usize = 100_000;
+
+    /// A node that counts for itself alone, in memory.
+    #[must_use]
+    pub fn alone(node: &str, metrics: Metrics) -> Self {
+        Self {
+            node: node.to_owned(),
+            cluster: String::new(),
+            secret: Vec::new(),
+            driver: Driver::Memory(SharedMemory::default()),
+            metrics,
+            new_keys_per_second: Self::NEW_KEYS_PER_SECOND,
+            keys: Self::KEYS,
+        }
+    }
 }

@@ -20,6 +20,7 @@ use http::HeaderValue;
 use ids::Ids;
 use sluice_http_semantics::problem::Code;
 use sluice_http_semantics::problem::Outcome;
+use sluice_shared_store::Limiter;
 use sluice_snapshot::{Front, Serial, Snapshot};
 use sluice_telemetry::log::Lines;
 use sluice_upstream::{Attempts, Upstreams, WorkerContext};
@@ -39,6 +40,8 @@ pub(crate) struct Worker {
     pub(crate) routes: Routes,
     pub(crate) access_log: AccessLog,
     pub(crate) upstreams: Upstreams,
+    #[expect(dead_code, reason = "no route has limits yet")]
+    pub(crate) limiter: Limiter,
     pub(crate) door: Door,
     pub(crate) ids: Ids,
     /// The node's name, as a field's value.
@@ -98,6 +101,7 @@ impl Worker {
             routes: Routes::new(&begin.cells),
             access_log: AccessLog::new(Arc::clone(&settings.node), lines),
             upstreams,
+            limiter: begin.shared.limiter(),
             door: Door::new(&settings.edge),
             ids: Ids::new(),
             node: node_value(&settings.node),

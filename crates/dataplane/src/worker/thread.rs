@@ -6,6 +6,7 @@ use crate::crew::{Crew, Handed, Orders, Stage};
 use crate::fault_points::FaultPoints;
 use crate::front;
 use crate::meters::Cells;
+use sluice_shared_store::SharedStore;
 use sluice_snapshot::Published;
 use sluice_telemetry::log::{Lines, Log};
 use sluice_upstream::{Meters, Resolver};
@@ -30,6 +31,7 @@ pub(crate) struct Begin {
     pub(crate) crew: Arc<Crew>,
     pub(crate) cells: Arc<Cells>,
     pub(crate) published: Published,
+    pub(crate) shared: SharedStore,
     pub(crate) upstreams: Meters,
     pub(crate) resolver: Resolver,
     pub(crate) log: Log,

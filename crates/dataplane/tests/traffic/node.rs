@@ -3,6 +3,7 @@
 use crate::client::Client;
 use sluice_dataplane::{Bound, Dataplane, Edge, Listener, Settings};
 use sluice_document::{Format, PartKey, decode_part, parse, split};
+use sluice_shared_store::{Config, SharedStore};
 use sluice_snapshot::{Change, CompileBudget, NodeContext, Published, Snapshot, compile_changes};
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::{Log, Settings as LogSettings};
@@ -93,8 +94,9 @@ impl Node {
         let first = compile(&BTreeMap::new(), &parts, &Snapshot::empty(), 1);
         let published = Published::new(workers, first).unwrap();
         let metrics = Metrics::new();
+        let shared = SharedStore::start(Config::alone("n1", metrics.clone())).unwrap();
         let dataplane = bound
-            .start(&published, &metrics, log, tokio::runtime::Handle::current())
+            .start(&published, &shared, &metrics, log, tokio::runtime::Handle::current())
             .unwrap();
         Self {
             dataplane,
