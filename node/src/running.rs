@@ -152,6 +152,7 @@ impl Running {
             ephemeral: settings.ephemeral,
             end,
             rehearsals: aborts.as_ref().map(aborts::Watch::rehearsals).unwrap_or_default(),
+            shared,
         })
         .await?;
         let admin = admin.serve(sluice_admin::Config {

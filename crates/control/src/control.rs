@@ -23,6 +23,7 @@ use crate::{members, membership, wall_clock};
 use sluice_consensus::{Boot, Consensus, Node, Store, Timings};
 use sluice_document::PartKey;
 use sluice_peer::Link;
+use sluice_shared_store::SharedStore;
 use sluice_snapshot::{NodeContext, Published};
 use sluice_telemetry::Metrics;
 use std::collections::{BTreeMap, HashSet};
@@ -67,6 +68,8 @@ pub struct Config {
     pub end: End,
     /// Where rehearsals are noted.
     pub rehearsals: Rehearsals,
+    /// This node's shared state: what people set by hand is told to it, and what they ask is asked of it.
+    pub shared: SharedStore,
 }
 
 /// Why control does not start.
@@ -112,6 +115,7 @@ impl Control {
             ephemeral,
             end,
             rehearsals,
+            shared,
         } = config;
         let identity = link.identity();
         let start = BootRecord::read(&store.boot_record()).start(end);
@@ -183,6 +187,7 @@ impl Control {
             deadline: trial::Deadline::default(),
             board: Board::new(),
             figures,
+            shared,
         });
         core.write_boot(start.record).await;
         link.serve(Arc::new(Answering(Arc::downgrade(&core))));

@@ -11,6 +11,7 @@ use crate::tokens::LastUsed;
 use crate::trial::Deadline;
 use sluice_consensus::{Consensus, Node, Store};
 use sluice_peer::{Heard, Link, NodeId, Peer};
+use sluice_shared_store::SharedStore;
 use sluice_snapshot::{Published, Snapshot};
 use std::collections::HashSet;
 use std::sync::atomic::AtomicUsize;
@@ -55,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) deadline: Deadline,
     pub(crate) board: Board,
     pub(crate) figures: Figures,
+    pub(crate) shared: SharedStore,
 }
 
 /// What this node knows of its own situation, beyond Raft.

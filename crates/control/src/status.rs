@@ -6,6 +6,7 @@ use crate::rfc3339;
 use crate::view::{Degraded, ReadyView};
 use sluice_document::{Part, PartKey, declared, decode_part};
 use sluice_peer::{Peer, Status};
+use sluice_shared_store::StoreState;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -21,6 +22,7 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
     let mut raft = core.consensus.watch_raft();
     let mut live = core.published.live_changed();
     let mut situation = core.situation.subscribe();
+    let mut store = core.shared.state();
     let mut majority = Majority::new();
     loop {
         let view = raft.borrow_and_update().clone();
@@ -49,7 +51,7 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
             why_not_live: told.not_live.map(|(why, _)| why),
             draining: told.draining,
             ready: readiness.reason.is_none(),
-            shared_store: None,
+            shared_store: reaches_store(&store.borrow_and_update()),
             level: core.level,
             load: 0.0,
             term: view.term,
@@ -65,8 +67,18 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
             changed = raft.changed() => if changed.is_err() { return },
             _ = live.changed() => {}
             _ = situation.changed() => {}
+            _ = store.changed() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
+    }
+}
+
+/// Whether the shared store is reached; `None` where there is none.
+fn reaches_store(state: &StoreState) -> Option<bool> {
+    match state {
+        StoreState::Memory => None,
+        StoreState::Reached => Some(true),
+        StoreState::Away { .. } => Some(false),
     }
 }
 

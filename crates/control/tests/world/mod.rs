@@ -6,6 +6,7 @@ use sluice_consensus::{OpenOptions, Store, Timings};
 use sluice_control::{Actor, ChangeReply, ChangeRequest, Config, Control, Refusal, Target, TrialRequest, Wait};
 use sluice_document::{Format, PartKey, encode_part, parse, parse_part, split};
 use sluice_peer::{Identity, Link, Secret};
+use sluice_shared_store::{Driver, SharedMemory, SharedStore};
 use sluice_snapshot::{NodeContext, Published, Snapshot};
 use sluice_telemetry::Metrics;
 use std::future::Future;
@@ -24,6 +25,7 @@ pub(crate) struct Node {
     pub name: String,
     pub control: Control,
     pub published: Published,
+    pub shared: SharedStore,
     worker: JoinHandle<()>,
 }
 
@@ -37,6 +39,8 @@ pub(crate) struct Plan {
     pub join: Vec<String>,
     pub listeners: Vec<String>,
     pub ephemeral: bool,
+    /// What the nodes of the set count in.
+    pub shared: SharedMemory,
 }
 
 /// Names, addresses and folders of a set of nodes.
@@ -57,6 +61,7 @@ impl World {
             .enumerate()
             .map(|(i, listener)| (format!("n{}", i + 1), listener.local_addr().unwrap().to_string()))
             .collect();
+        let shared = SharedMemory::default();
         let plans = initial
             .iter()
             .map(|(name, address)| Plan {
@@ -67,6 +72,7 @@ impl World {
                 join: Vec::new(),
                 listeners: vec!["public".to_owned()],
                 ephemeral: false,
+                shared: shared.clone(),
             })
             .collect();
         Self { folder, plans }
@@ -83,6 +89,7 @@ impl World {
             join: self.plans.iter().map(|plan| plan.address.clone()).collect(),
             listeners: vec!["public".to_owned()],
             ephemeral: false,
+            shared: self.plans.first().map(|plan| plan.shared.clone()).unwrap_or_default(),
         }
     }
 
@@ -126,6 +133,16 @@ pub(crate) async fn start(plan: &Plan) -> Node {
     .unwrap();
     let published = Published::new(1, Snapshot::empty()).unwrap();
     let worker = tokio::spawn(work(published.clone()));
+    let shared = SharedStore::start(sluice_shared_store::Config {
+        node: plan.name.clone(),
+        cluster: "test".to_owned(),
+        secret: Vec::new(),
+        driver: Driver::Memory(plan.shared.clone()),
+        metrics: metrics.clone(),
+        new_keys_per_second: sluice_shared_store::Config::NEW_KEYS_PER_SECOND,
+        keys: sluice_shared_store::Config::KEYS,
+    })
+    .unwrap();
     let control = Control::start(Config {
         store,
         boot,
@@ -147,6 +164,7 @@ pub(crate) async fn start(plan: &Plan) -> Node {
         ephemeral: plan.ephemeral,
         end: sluice_control::End::Otherwise,
         rehearsals: sluice_control::Rehearsals::default(),
+        shared: shared.clone(),
     })
     .await
     .unwrap();
@@ -155,6 +173,7 @@ pub(crate) async fn start(plan: &Plan) -> Node {
         name: plan.name.clone(),
         control,
         published,
+        shared,
         worker,
     }
 }
