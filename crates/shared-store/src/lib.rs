@@ -24,7 +24,7 @@ mod memory;
 mod redis;
 mod store;
 
-pub use breakers::Breakers;
+pub use breakers::{BreakerView, Breakers, Forced, Transition};
 pub use config::{Config, Driver, RedisSettings};
 pub use limits::{Ask, Decision, Held, Limiter, Outcome, Source, Standing, Verdict, Waiting};
 pub use memory::SharedMemory;

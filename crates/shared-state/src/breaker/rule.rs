@@ -1,5 +1,9 @@
 //! What a breaker is, as the protocol needs it.
 
+use super::state::{Counts, Criterion};
+use crate::key::KeyId;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +71,65 @@ pub enum Failure {
     Timeout,
     /// It answered so.
     Status(u16),
+}
+
+// === impl BreakerKey ===
+
+impl BreakerKey {
+    /// Under which key its evidence is kept. The same on all nodes; names are no secret, so it is not salted.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        let mut hasher = SipHasher24::new_with_key(b"sluice  breakers");
+        let parts = [
+            Some(&self.upstream),
+            self.route.as_ref().map(|r| &r.0),
+            self.route.as_ref().map(|r| &r.1),
+        ];
+        for part in parts.into_iter().flatten() {
+            hasher.write_u64(part.len() as u64);
+            hasher.write(part.as_bytes());
+        }
+        KeyId(hasher.finish128().as_bytes())
+    }
+}
+
+// === impl BreakerRule ===
+
+impl BreakerRule {
+    /// By what one node's counts pass a threshold, where it has at least `floor` calls.
+    #[must_use]
+    pub fn passed(&self, counts: &Counts, floor: u32) -> Option<Criterion> {
+        // In whole millionths: the script of the store has to come to the same.
+        let share = |part: u32, threshold: Option<f32>| {
+            threshold.is_some_and(|share| {
+                u64::from(part) * 1_000_000 >= u64::from(millionths(share)) * u64::from(counts.calls)
+            })
+        };
+        if counts.calls >= floor.max(1) && share(counts.failed, self.failure_rate) {
+            return Some(Criterion::FailureRate);
+        }
+        if counts.calls >= floor.max(1) && share(counts.slow, self.slow_rate) {
+            return Some(Criterion::SlowRate);
+        }
+        self.consecutive
+            .is_some_and(|run| counts.run >= run)
+            .then_some(Criterion::Consecutive)
+    }
+
+    /// Calls of its own that one of `live` nodes needs for its counts to say anything: its share of `min_requests`,
+    /// halved because no balancer is even, and 3 at least where that many are asked for at all.
+    #[must_use]
+    pub fn floor(&self, live: u32) -> u32 {
+        (self.min_requests / (2 * live.max(1)))
+            .max(self.min_requests.min(3))
+            .max(1)
+    }
+}
+
+/// A share in millionths.
+pub(super) fn millionths(share: f32) -> u32 {
+    // The cast saturates, and a share is at most 1.
+    (f64::from(share) * 1e6).round() as u32
 }
 
 // === impl Failures ===
