@@ -44,3 +44,25 @@ impl Sub<Duration> for Moment {
         )
     }
 }
+
+// === impl StoreTime ===
+
+impl StoreTime {
+    /// How long since `earlier`; nothing where that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for StoreTime {
+    type Output = Self;
+
+    /// The end of time where it is beyond. Parts of a microsecond are dropped.
+    fn add(self, later: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(later.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+}

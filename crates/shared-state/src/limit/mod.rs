@@ -4,8 +4,12 @@
 //! asks it when a call is due, sends the call, and tells it the reply or that none came; it publishes what may be taken
 //! to the cell, and harvests from it what was.
 
-mod cell;
+mod bucket;
+pub mod cell;
 mod node;
+mod permits;
+mod sliding;
+mod window;
 
 pub use cell::{Cell, Refusal, Source, Take, Token};
 pub use node::{KeyNode, Step, View, Waiters};

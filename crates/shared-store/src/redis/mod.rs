@@ -7,13 +7,16 @@
 
 mod names;
 mod script;
+mod scripts;
 
 pub(crate) use names::Names;
 pub(crate) use script::Script;
 
+use scripts::script;
+
 use crate::backend::{CallError, NEWS, News, Partition, Reach};
 use crate::config::RedisSettings;
-use sluice_shared_state::ledger::{Header, Request, Served};
+use sluice_shared_state::ledger::{self, Header, Request, Served, wire};
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
@@ -80,8 +83,17 @@ impl Redis {
         header: &Header,
         requests: &[Request],
     ) -> Result<Served, CallError> {
-        let _ = (partition, header, requests);
-        Err(CallError::Away)
+        // A heartbeat is a round of no calls: any script serves it.
+        let kind = requests.first().map_or(ledger::Script::Sliding, |request| {
+            ledger::Script::of(&request.rule.algorithm)
+        });
+        let keys: Vec<_> = requests
+            .iter()
+            .map(|request| self.names.limit(partition, request.key))
+            .collect();
+        let said = wire::said(header, requests);
+        let answer = self.call(partition, script(kind), &keys, &said).await?;
+        wire::served(kind, requests.len(), &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))
     }
 
     pub(crate) fn news(&self) -> broadcast::Receiver<News> {

@@ -1,11 +1,30 @@
 //! What workers take from.
 
+pub mod bucket;
+pub mod permits;
+pub mod tokens;
+
+use crate::rule::{Algorithm, Rule};
 use crate::time::Moment;
+use bucket::BucketCell;
+use permits::PermitCell;
 use std::time::Duration;
+use tokens::TokenCell;
 
 /// One count on one node.
-#[derive(Debug, Default)]
-pub struct Cell {}
+#[derive(Debug)]
+pub struct Cell(Form);
+
+/// In which form a count is kept for workers.
+#[derive(Debug)]
+pub enum Form {
+    /// Tokens that may be used from some moments on: sliding and fixed windows.
+    Tokens(TokenCell),
+    /// A bucket that fills.
+    Bucket(BucketCell),
+    /// Places that are given back.
+    Permits(PermitCell),
+}
 
 /// What came of taking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,31 +71,60 @@ pub enum Refusal {
 // === impl Cell ===
 
 impl Cell {
+    /// The empty cell of a limit.
+    #[must_use]
+    pub fn new(rule: &Rule, now: Moment) -> Self {
+        Self(match rule.algorithm {
+            Algorithm::SlidingWindow { .. } | Algorithm::FixedWindow { .. } => Form::Tokens(TokenCell::new(rule, now)),
+            Algorithm::TokenBucket { .. } => Form::Bucket(BucketCell::new(rule, now)),
+            Algorithm::Concurrency { .. } => Form::Permits(PermitCell::new(rule, now)),
+        })
+    }
+
+    /// Its form, for the machine that publishes to it.
+    #[must_use]
+    pub fn form(&self) -> &Form {
+        &self.0
+    }
+
     /// Takes `cost` tokens or none. Never blocks; a handful of atomic operations. The flag says that whoever talks to
-    /// the store should look at this key now.
+    /// the store should look at this key now; it is raised once until he has looked.
     pub fn take(&self, now: Moment, cost: u32) -> (Take, bool) {
-        let _ = (now, cost);
-        (Take::Unknown, false)
+        match &self.0 {
+            Form::Tokens(cell) => cell.take(now, cost),
+            Form::Bucket(cell) => cell.take(now, cost),
+            Form::Permits(cell) => cell.take(now, cost),
+        }
     }
 
     /// Whether a [`take`](Self::take) would succeed now. For requests that have to pass several limits: look at all, then
     /// take from all.
     #[must_use]
     pub fn peek(&self, now: Moment, cost: u32) -> Take {
-        let _ = (now, cost);
-        Take::Unknown
+        match &self.0 {
+            Form::Tokens(cell) => cell.peek(now, cost),
+            Form::Bucket(cell) => cell.peek(now, cost),
+            Form::Permits(cell) => cell.peek(now, cost),
+        }
     }
 
     /// Gives back what was taken and not used; of a concurrency limit, the place that was held.
     pub fn give_back(&self, now: Moment, token: Token) {
-        let _ = (now, token);
+        match &self.0 {
+            Form::Tokens(cell) => cell.give_back(now, token),
+            Form::Bucket(cell) => cell.give_back(now, token),
+            Form::Permits(cell) => cell.give_back(now, token),
+        }
     }
 
     /// What is left as far as this node can say, and how long until the count is whole again or, where nothing is left,
     /// until the next token.
     #[must_use]
     pub fn standing(&self, now: Moment) -> (u64, Duration) {
-        let _ = now;
-        (0, Duration::ZERO)
+        match &self.0 {
+            Form::Tokens(cell) => cell.standing(now),
+            Form::Bucket(cell) => cell.standing(now),
+            Form::Permits(cell) => cell.standing(now),
+        }
     }
 }

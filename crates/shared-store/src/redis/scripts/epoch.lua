@@ -1,0 +1,78 @@
+-- In front of the script of each algorithm: what ledger/epoch.rs and ledger/wire.rs do.
+--
+-- KEYS  the epoch, then the counts that are asked for
+-- ARGV  run id that the caller found when it connected, what is said, and in tests only the time in microseconds
+--
+-- Durations and times are microseconds, which a double keeps exactly.
+
+local NOTICE = 500000
+local EPOCH_TTL = 32 * 86400 * 1000
+
+local run = ARGV[1]
+local from, known, came_back, live, without, calls = unpack(cmsgpack.unpack(ARGV[2]))
+local now
+if ARGV[3] then
+  now = tonumber(ARGV[3])
+else
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+
+-- How long a lease of such a window may live.
+local function life(window)
+  return math.min(math.floor(window * 53 / 100), 5600000)
+end
+
+-- How long after the birth of an epoch nothing of such a window is granted.
+local function learn(window)
+  return life(window) + NOTICE
+end
+
+-- Which epoch it is: its number, when it was born, in which life of the server.
+local epoch, born
+do
+  local kept = redis.call('GET', KEYS[1])
+  local number, since, life_of = 0, 0, ''
+  if kept then
+    number, since, life_of = unpack(cmsgpack.unpack(kept))
+  end
+  local lost = number == 0 or life_of ~= run or known > number
+  local begins = lost or (came_back and now >= since + NOTICE)
+  if begins then
+    local next = math.max(number, known) + 1
+    if number == 0 then next = math.max(next, now) end
+    number = next
+  end
+  if lost or came_back then
+    since = now
+    redis.call('SET', KEYS[1], cmsgpack.pack({ number, since, run }), 'PX', EPOCH_TTL)
+  else
+    redis.call('PEXPIRE', KEYS[1], EPOCH_TTL)
+  end
+  epoch, born = number, since
+end
+
+-- What is left of a time of learning of this length.
+local function learning(length)
+  return math.max(0, born + length - now)
+end
+
+-- Serves all calls. `serve(count, numbers, call)` gets what is kept of a count or nil, and returns one of {1}, {2, its
+-- own}; then what is to be kept, or nil to leave it as it is; then for how many milliseconds. `declares(call)`: it tells
+-- all that the node knows.
+local function serve_all(declares, serve)
+  local answers = {}
+  for i = 1, #calls do
+    local of, _, numbers, call = unpack(calls[i])
+    if of ~= epoch or (came_back and not declares(call)) then
+      answers[i] = { 0 }
+    else
+      local kept = redis.call('GET', KEYS[i + 1])
+      if kept then kept = cmsgpack.unpack(kept) end
+      local answer, keep, ttl = serve(kept or nil, numbers, call)
+      answers[i] = answer
+      if keep then redis.call('SET', KEYS[i + 1], cmsgpack.pack(keep), 'PX', ttl) end
+    end
+  end
+  return cmsgpack.pack({ epoch, learning(learn(1000000)), answers })
+end

@@ -1,0 +1,21 @@
+//! The scripts of limits: one for each algorithm, each after what all of them begin with.
+
+use super::Script;
+use sluice_shared_state::ledger;
+
+const EPOCH: &str = include_str!("epoch.lua");
+
+static SLIDING: Script = Script::new("sliding", &[EPOCH, include_str!("sliding.lua")]);
+static BUCKET: Script = Script::new("bucket", &[EPOCH, include_str!("bucket.lua")]);
+static WINDOW: Script = Script::new("window", &[EPOCH, include_str!("window.lua")]);
+static PERMITS: Script = Script::new("permits", &[EPOCH, include_str!("permits.lua")]);
+
+/// The script that serves an algorithm's calls.
+pub(crate) fn script(of: ledger::Script) -> &'static Script {
+    match of {
+        ledger::Script::Sliding => &SLIDING,
+        ledger::Script::Bucket => &BUCKET,
+        ledger::Script::Window => &WINDOW,
+        ledger::Script::Permits => &PERMITS,
+    }
+}
