@@ -67,7 +67,7 @@ const MUTATIONS: &[Mutation] = &[
         value(text, r, "to: ", "'/${params.not_in_any_path}'")
     }),
     ("a feature of later", |text, r| {
-        after(text, r, "targets: ", "breaker: { failure_rate: 50% }")
+        after(text, r, "targets: ", "tls: { verify: false }")
     }),
     ("a listener list that is a number", |text, r| {
         after(text, r, "hosts: ", "listen: 8080")

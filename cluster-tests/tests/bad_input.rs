@@ -154,7 +154,7 @@ async fn a_document_of_a_newer_format_or_of_a_later_feature_says_so() {
         .expect(422)
         .text();
     assert!(told.contains("format"), "{told}");
-    let later = "upstreams: { a: { targets: ['http://127.0.0.1:1'], breaker: { failure_rate: 50% } } }\n";
+    let later = "upstreams: { a: { targets: ['http://127.0.0.1:1'], tls: { verify: false } } }\n";
     let told = cluster
         .admin(1)
         .put(later, "")
@@ -162,7 +162,7 @@ async fn a_document_of_a_newer_format_or_of_a_later_feature_says_so() {
         .expect("an answer")
         .expect(422)
         .text();
-    assert!(told.contains("breaker") && told.contains("not built yet"), "{told}");
+    assert!(told.contains("tls") && told.contains("not built yet"), "{told}");
     for nothing in ["", "null", "{}", "colour: blue\n"] {
         cluster.admin(1).put(nothing, "").await.expect("an answer").expect(422);
     }

@@ -73,7 +73,7 @@ upstreams:
     tagrets: ["http://127.0.0.1:9101"]
     balance: roundrobin
     timeout: { connect: 5, try: 1 fortnight }
-    breaker: { consecutive: 5 }
+    tls: { verify: false }
   Orders:
     targets: ["http://127.0.0.1:70000", "https://a.internal", 5, { url: "ftp://x", weight: 70000 }]
   empty:
@@ -287,7 +287,7 @@ fn what_goes_into_messages_is_checked() {
         r#"match: { headers: { x-a: {} }, query: { q: { not: true } } }"#,
         r#"path: "regex:^(a+){1000}{1000}$""#,
         r#"hosts: [elsewhere.example], methods: [CONNECT]"#,
-        r#"retry: { attempts: 3, on: [502] }, encoded_slash: maybe, priority: 1.5"#,
+        r#"retry: { attempts: 11, on: [302] }, encoded_slash: maybe, priority: 1.5"#,
         r#"id: Get_It, max_body: -1"#,
     ] {
         let text = route(fields).replace("\"*\"]", "shop.example.com]");
@@ -300,6 +300,83 @@ fn what_goes_into_messages_is_checked() {
         out.push_str(&format!("{fields}\n{told}\n"));
     }
     insta::assert_snapshot!(out);
+}
+
+#[test]
+fn what_is_done_when_targets_fail_is_checked() {
+    let mut out = String::new();
+    for fields in [
+        "retry: { attempts: 0 }",
+        "retry: { attempts: 11, on: [conect, 200, 1.5, 503, \"503\"], budget: 0%, backoff: 250ms..25ms }",
+        "retry: { on: [], budget: 120%, backoff: 25ms, backof: 1 }",
+        "retry: { budget: 0.00000001, backoff: 0ms..1s }",
+        "health: { active: { every: 0s, unhealthy_after: 0, healthy_after: 0 } }",
+        "health: { active: { path: healthz, every: 5ms } }",
+        "health: { active: { path: \"/a b\" }, pasive: {} }",
+        "health: { passive: { errors: 0, eject_for: 0s, max_ejected: -1, panic: 1.5 } }",
+        "breaker: { failure_rate: 0, slow_rate: 2, min_requests: 0, probes: 0, observers: 0, consecutive: 0 }",
+        "breaker: { window: 0s, open_for: 0s, max_open_for: 1 }",
+        "breaker: { slow_rate: 50%, failures: [404, timout] }",
+        "breaker: { slow_after: 1s, open_for: 5s, max_open_for: 1s, window: 2h }",
+        "breaker: { fallback: { upstream: b, status: 503 } }",
+        "breaker: { fallback: { upstrem: b } }",
+        "breaker: { fallback: { upstream: orderz } }",
+        "breaker: { fallback: { upstream: orders } }",
+        "breaker: { fallback: { text: \"${params.id}\", status: 204 } }",
+        "breaker: { fallback: later }",
+    ] {
+        let text = format!("upstreams: {{ orders: {{ targets: [\"http://127.0.0.1:9101\"], {fields} }} }}\n");
+        let told = errors(&text)
+            .lines()
+            .filter(|line| !line.starts_with("    |"))
+            .map(|l| format!("{l}\n"))
+            .collect::<String>();
+        out.push_str(&format!("{fields}\n{told}\n"));
+    }
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn a_fallback_never_leads_back() {
+    let upstream = |name: &str, to: &str| {
+        let breaker = match to {
+            "" => String::new(),
+            to => format!(", breaker: {{ fallback: {{ upstream: {to} }} }}"),
+        };
+        format!("  {name}: {{ targets: [\"http://127.0.0.1:9101\"]{breaker} }}\n")
+    };
+    let document = |upstreams: &[(&str, &str)], route: &str| {
+        let upstreams: String = upstreams.iter().map(|(name, to)| upstream(name, to)).collect();
+        format!(
+            "upstreams:\n{upstreams}gateways:\n  web:\n    hosts: [\"*\"]\n    routes:\n      - {{ path: /x, upstream: a{route} }}\n"
+        )
+    };
+    let chain = [("a", "b"), ("b", "c"), ("c", "")];
+    assert!(parse(&document(&chain, ""), Format::Yaml, None).is_ok());
+    insta::assert_snapshot!(
+        [
+            errors(&document(&[("a", "b"), ("b", "c"), ("c", "b"), ("d", "a")], "")),
+            errors(&document(&chain, ", breaker: { fallback: { upstream: a } }")),
+            errors(&document(&chain, ", breaker: { fallback: { upstream: e } }")),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn tries_that_do_not_fit_into_their_time_are_warned_of() {
+    let warned = |fields: &str| {
+        let text = format!("upstreams: {{ a: {{ targets: [\"http://127.0.0.1:9101\"], {fields} }} }}\n");
+        told(&parse(&text, Format::Yaml, None).unwrap().warnings)
+    };
+    assert_eq!(warned("retry: { attempts: 3 }, timeout: { try: 10s }"), "");
+    insta::assert_snapshot!(
+        [
+            warned("retry: { attempts: 4 }, timeout: { try: 10s }"),
+            warned("retry: { attempts: 2, on: [timeout] }"),
+        ]
+        .join("\n")
+    );
 }
 
 #[test]

@@ -68,7 +68,9 @@ fn every_field_that_is_built_stands_in_an_example() {
                   expose trusted_proxies path paths id methods match headers query client exact prefix regex present \
                   not priority upstream redirect to status respond text json html rewrite strip_prefix request response \
                   set add remove max_body encoded_slash upgrade tunnel split sticky cookie weight when \
-                  telemetry access_log on";
+                  telemetry access_log on budget backoff health active path every unhealthy_after healthy_after passive \
+                  errors eject_for max_ejected panic breaker failure_rate slow_rate slow_after consecutive failures window \
+                  min_requests open_for max_open_for probes observers fallback";
     let missing: Vec<_> = fields
         .split_whitespace()
         .filter(|name| !all.contains(&format!("{name}:")))

@@ -133,8 +133,98 @@ fn timeout() -> impl Strategy<Value = Timeout> {
         })
 }
 
+fn share(least: u32) -> impl Strategy<Value = Share> {
+    (least..=1_000_000).prop_map(Share)
+}
+
+fn failures(least: u16) -> impl Strategy<Value = Vec<Failure>> {
+    let statuses = prop::collection::btree_set(least..=599, 0..4);
+    let words = prop::sample::subsequence(vec![Failure::Connect, Failure::Reset, Failure::Timeout], 0..4);
+    (words, statuses)
+        .prop_map(|(words, statuses)| [words, statuses.into_iter().map(Failure::Status).collect()].concat())
+        .prop_filter("a list has something", |failures| !failures.is_empty())
+}
+
 fn retry() -> impl Strategy<Value = Retry> {
-    maybe(Just(1)).prop_map(|attempts| Retry { attempts, budget: None })
+    let backoff = (duration(), duration()).prop_map(|(a, b)| Backoff {
+        first: a.min(b),
+        most: a.max(b),
+    });
+    (maybe(1u32..=10), maybe(failures(400)), maybe(share(1)), maybe(backoff)).prop_map(
+        |(attempts, on, budget, backoff)| Retry {
+            attempts,
+            on,
+            budget,
+            backoff,
+        },
+    )
+}
+
+fn within(least: u64, most: u64) -> impl Strategy<Value = Duration> {
+    (least..=most).prop_map(|ms| Duration(std::time::Duration::from_millis(ms)))
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    let count = || maybe(1u32..=1_000_000);
+    let path = prop::sample::select(vec!["/healthz", "/", "/live?deep=1"]);
+    let active = (path, maybe(within(100, 3_600_000)), count(), count()).prop_map(
+        |(path, every, unhealthy_after, healthy_after)| Active {
+            path: path.to_owned(),
+            every,
+            unhealthy_after,
+            healthy_after,
+        },
+    );
+    let passive = (count(), maybe(duration()), maybe(share(0)), maybe(share(0))).prop_map(
+        |(errors, eject_for, max_ejected, panic)| Passive {
+            errors,
+            eject_for,
+            max_ejected,
+            panic,
+        },
+    );
+    (maybe(active), maybe(passive)).prop_map(|(active, passive)| Health { active, passive })
+}
+
+/// `fallback` leads to no upstream: which ones there are is not known here.
+fn breaker() -> impl Strategy<Value = Breaker> {
+    let count = || maybe(1u32..=1_000_000);
+    let fallback = prop_oneof![
+        Just(Fallback::Respond(Respond::default())),
+        value().prop_map(|text| Fallback::Respond(Respond {
+            status: Some(503),
+            payload: Some(Payload::Text(text)),
+            headers: [("Retry-After".to_owned(), "5".to_owned())].into(),
+        })),
+    ];
+    let rates = (
+        maybe(share(1)),
+        maybe((share(1), duration())),
+        count(),
+        maybe(failures(500)),
+    );
+    let times = (
+        maybe(within(100, 3_600_000)),
+        maybe((within(1, 1_000), within(1_000, 5_000))),
+    );
+    (rates, times, count(), count(), count(), maybe(fallback)).prop_map(
+        |((failure_rate, slow, consecutive, failures), (window, open), min_requests, probes, observers, fallback)| {
+            Breaker {
+                failure_rate,
+                slow_rate: slow.map(|slow| slow.0),
+                slow_after: slow.map(|slow| slow.1),
+                consecutive,
+                failures,
+                window,
+                min_requests,
+                open_for: open.map(|open| open.0),
+                max_open_for: open.map(|open| open.1),
+                probes,
+                observers,
+                fallback,
+            }
+        },
+    )
 }
 
 fn upstream() -> impl Strategy<Value = Upstream> {
@@ -164,16 +254,18 @@ fn upstream() -> impl Strategy<Value = Upstream> {
         maybe(timeout()),
         maybe(pool),
         maybe(prop_oneof![Just(Protocol::H1), Just(Protocol::H2c)]),
-        maybe(retry()),
+        (maybe(retry()), maybe(health()), maybe(breaker())),
     )
-        .prop_map(|(targets, host, balance, timeout, pool, protocol, retry)| Upstream {
+        .prop_map(|(targets, host, balance, timeout, pool, protocol, failing)| Upstream {
             targets,
             host,
             balance,
             timeout,
             pool,
             protocol,
-            retry,
+            retry: failing.0,
+            health: failing.1,
+            breaker: failing.2,
         })
 }
 
@@ -294,13 +386,13 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
         maybe(rewrite),
         messages,
         maybe(timeout()),
-        maybe(retry()),
+        (maybe(retry()), maybe(breaker())),
         maybe(max_body),
         maybe(slash),
         maybe(upgrade.prop_map(own)),
     );
     (front, back).prop_map(move |((paths, methods, hosts, matches, priority, action), back)| {
-        let (rewrite, (headers, query, response), timeout, retry, max_body, encoded_slash, upgrade) = back;
+        let (rewrite, (headers, query, response), timeout, (retry, breaker), max_body, encoded_slash, upgrade) = back;
         Route {
             id: format!("r-{i}"),
             paths,
@@ -317,6 +409,7 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
             },
             timeout,
             retry,
+            breaker,
             max_body,
             encoded_slash,
             upgrade,

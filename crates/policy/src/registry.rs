@@ -185,6 +185,7 @@ mod tests {
             },
             timeout: None,
             retry: None,
+            breaker: None,
             max_body: None,
             encoded_slash: None,
             upgrade: None,

@@ -91,6 +91,7 @@ fn route(i: usize, path: &str) -> Route {
         response: MessageChanges::default(),
         timeout: None,
         retry: None,
+        breaker: None,
         max_body: None,
         encoded_slash: None,
         upgrade: None,

@@ -239,6 +239,7 @@ fn route() -> impl Strategy<Value = Route> {
             response: MessageChanges::default(),
             timeout: None,
             retry: None,
+            breaker: None,
             max_body: None,
             encoded_slash: None,
             upgrade: None,

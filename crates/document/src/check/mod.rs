@@ -8,6 +8,7 @@ mod conflicts;
 mod dead;
 mod hosts;
 mod names;
+mod resilience;
 mod route;
 mod text;
 mod upstream;
@@ -66,6 +67,7 @@ pub(crate) fn whole(document: &Document, broken: &BTreeMap<String, BTreeSet<usiz
         for (name, upstream) in &document.upstreams {
             c.within(Step::Key(name), |c| upstream::check(c, upstream));
         }
+        resilience::fallbacks(c, document);
     });
     c.within(Step::Key("gateways"), |c| {
         names::shared_hosts(c, document);

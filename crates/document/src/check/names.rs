@@ -1,6 +1,6 @@
 //! Names: that what is referred to is there, and that nothing has the name of another.
 
-use super::Checker;
+use super::{Checker, resilience};
 use crate::declared::{Action, Document, Gateway};
 use crate::decode::{Step, fields::nearest};
 use crate::diagnostic::Finding;
@@ -59,11 +59,17 @@ pub(super) fn references<'d>(c: &mut Checker<'d>, document: &'d Document, gatewa
             }
             Action::Redirect(_) | Action::Respond(_) => {}
         }
+        let targets: Vec<&str> = match &route.action {
+            Action::Upstream(name) => vec![name],
+            Action::Split(split) => split.to.iter().map(|arm| &*arm.upstream).collect(),
+            Action::Redirect(_) | Action::Respond(_) => vec![],
+        };
+        resilience::fallback_of_route(c, document, route.breaker.as_ref(), &targets, &at);
     }
 }
 
 /// The upstream `name`, which is named at `steps`, is there.
-fn reference(c: &mut Checker<'_>, document: &Document, name: &str, steps: &[Step<'_>]) {
+pub(super) fn reference(c: &mut Checker<'_>, document: &Document, name: &str, steps: &[Step<'_>]) {
     // An empty name stands in for one that could not be read.
     if name.is_empty() || document.upstreams.contains_key(name) {
         return;

@@ -1,6 +1,6 @@
 //! Routes by themselves.
 
-use super::{Checker, text, urls};
+use super::{Checker, resilience, text, urls};
 use crate::declared::{Action, Compare, FieldMatch, HeaderChanges, Payload, Redirect, Respond, Rewrite, Route, Split};
 use crate::decode::Step;
 use crate::diagnostic::Finding;
@@ -51,6 +51,13 @@ pub(super) fn check<'d>(c: &mut Checker<'d>, route: &'d Route) -> Option<Vec<Pat
     c.within(Step::Key("response"), |c| {
         c.within(Step::Key("headers"), |c| headers(c, &route.response.headers, scope))
     });
+    // What it leaves out is its upstream's.
+    let own = route
+        .timeout
+        .as_ref()
+        .filter(|own| own.attempt.is_some() && own.first_byte.is_some());
+    resilience::retry(c, route.retry.as_ref(), own);
+    resilience::breaker(c, route.breaker.as_ref(), scope);
     without_effect(c, route);
     patterns
 }
@@ -140,7 +147,7 @@ fn redirect<'d>(c: &mut Checker<'d>, redirect: &'d Redirect, scope: Option<&Scop
     });
 }
 
-fn respond<'d>(c: &mut Checker<'d>, respond: &'d Respond, scope: Option<&Scope>) {
+pub(super) fn respond<'d>(c: &mut Checker<'d>, respond: &'d Respond, scope: Option<&Scope>) {
     match &respond.payload {
         None => {}
         Some(Payload::Text(body)) => c.within(Step::Key("text"), |c| drop(text::template(c, body, scope))),
@@ -258,6 +265,7 @@ fn without_effect<'d>(c: &mut Checker<'d>, route: &'d Route) {
         ("request", !route.request.is_empty()),
         ("timeout", route.timeout.is_some()),
         ("retry", route.retry.is_some()),
+        ("breaker", route.breaker.is_some()),
         ("upgrade", route.upgrade.is_some()),
     ];
     for (name, _) in given.into_iter().filter(|(_, given)| *given) {

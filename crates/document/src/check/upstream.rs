@@ -1,10 +1,11 @@
 //! Upstreams by themselves.
 
-use super::{Checker, text};
+use super::{Checker, resilience, text};
 use crate::declared::{HostPolicy, Upstream};
 use crate::decode::Step;
 use crate::diagnostic::Finding;
 use crate::tree::shorten;
+use sluice_expression::Scope;
 use sluice_http_semantics::host::Host;
 use sluice_http_semantics::path::Path;
 
@@ -27,6 +28,8 @@ pub(super) fn check<'d>(c: &mut Checker<'d>, upstream: &'d Upstream) {
     if let Some(HostPolicy::Literal(host)) = &upstream.host {
         c.within(Step::Key("host"), |c| text::authority(c, host));
     }
+    resilience::retry(c, upstream.retry.as_ref(), Some(&upstream.timeout.unwrap_or_default()));
+    resilience::breaker(c, upstream.breaker.as_ref(), Some(&Scope::default()));
 }
 
 fn url(c: &mut Checker<'_>, url: &str) {

@@ -4,6 +4,7 @@
 //! export says what the operator said. `Serialize` gives the normal form.
 
 mod gateway;
+mod resilience;
 mod route;
 mod scalars;
 mod split;
@@ -11,6 +12,7 @@ mod telemetry;
 mod upstream;
 
 pub use gateway::{Expose, Gateway};
+pub use resilience::{Active, Backoff, Breaker, Failure, Fallback, Health, Passive, Retry};
 pub use route::{
     Action, Compare, EncodedSlash, FieldMatch, HeaderChanges, Match, MaxBody, MessageChanges, Payload, Redirect,
     Respond, Rewrite, Route, RouteTimeout,
@@ -18,7 +20,7 @@ pub use route::{
 pub use scalars::{Duration, Share, Size};
 pub use split::{Arm, Split, Sticky};
 pub use telemetry::{AccessLog, Logged, Telemetry};
-pub use upstream::{Balance, HostPolicy, Pool, Protocol, Retry, Target, Timeout, Upstream};
+pub use upstream::{Balance, HostPolicy, Pool, Protocol, Target, Timeout, Upstream};
 
 use serde::Serialize;
 use std::collections::BTreeMap;

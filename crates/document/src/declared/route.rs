@@ -1,6 +1,6 @@
 //! A route: what to match and what to do.
 
-use super::{Retry, Size, Split};
+use super::{Breaker, Retry, Size, Split};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -38,9 +38,12 @@ pub struct Route {
     /// Over the upstream's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<RouteTimeout>,
-    /// Over the upstream's.
+    /// Over the upstream's, field by field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// In place of the upstream's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
     /// Default 10MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<MaxBody>,

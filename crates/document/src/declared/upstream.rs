@@ -1,9 +1,9 @@
 //! `upstreams.NAME`: a named set of targets.
 
-use super::{Duration, Share};
+use super::{Breaker, Duration, Health, Retry};
 use serde::{Serialize, Serializer};
 
-/// A named set of targets with its balancing, pool and time-outs.
+/// A named set of targets with its balancing, pool and time-outs, and what is done when they fail.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Upstream {
     /// Never empty.
@@ -23,9 +23,15 @@ pub struct Upstream {
     /// Default `h1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
-    /// Tries in all. Only `attempts: 1` is taken until retries are built.
+    /// What is tried again, and how often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Which targets are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// When the upstream is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
 }
 
 /// A target: a URL, or `{ url, weight }`.
@@ -104,17 +110,6 @@ pub enum Protocol {
     H1,
     /// HTTP/2 in clear text, by prior knowledge.
     H2c,
-}
-
-/// `retry`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Retry {
-    /// Tries in all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u32>,
-    /// Unused until retries are built.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Share>,
 }
 
 // === impl HostPolicy ===

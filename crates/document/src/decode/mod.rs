@@ -9,6 +9,7 @@ mod gateway;
 mod ids;
 mod message;
 mod names;
+mod resilience;
 mod route;
 mod split;
 mod telemetry;

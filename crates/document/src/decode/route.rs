@@ -1,6 +1,6 @@
 //! `gateways.NAME.routes[…]`.
 
-use super::{Decoder, Fields, check_id, fields, message, split, upstream};
+use super::{Decoder, Fields, check_id, fields, message, resilience, split, upstream};
 use crate::declared::{Action, Compare, EncodedSlash, FieldMatch, Match, MaxBody, Respond, Rewrite, Route};
 use crate::diagnostic::Finding;
 use crate::tree::{Kind, Node};
@@ -36,7 +36,8 @@ pub(crate) fn route<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Route> {
         request: d.optional(&f, "request", message::request).unwrap_or_default(),
         response: d.optional(&f, "response", message::response).unwrap_or_default(),
         timeout: d.optional(&f, "timeout", upstream::timeout),
-        retry: d.optional(&f, "retry", upstream::retry),
+        retry: d.optional(&f, "retry", resilience::retry),
+        breaker: d.optional(&f, "breaker", resilience::breaker),
         max_body: d.optional(&f, "max_body", max_body),
         encoded_slash: d.optional(&f, "encoded_slash", |d, node| {
             d.word(
@@ -305,6 +306,7 @@ pub(super) fn broken() -> Route {
         response: Default::default(),
         timeout: None,
         retry: None,
+        breaker: None,
         max_body: None,
         encoded_slash: None,
         upgrade: None,

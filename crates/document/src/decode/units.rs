@@ -1,7 +1,8 @@
 //! Durations, sizes and addresses, as people write them.
 
 use super::Decoder;
-use crate::declared::{Duration, Size};
+use crate::declared::{Backoff, Duration, Share, Size};
+use crate::diagnostic::Finding;
 use crate::tree::{Kind, Node, Number, Value};
 
 /// The longest duration that is taken: 10 years of 365 days.
@@ -9,6 +10,9 @@ const LONGEST_MS: u64 = 10 * 365 * 86_400_000;
 /// The largest size that is taken: 2^50 bytes.
 const LARGEST: u64 = 1 << 50;
 const DURATION: &str = "a duration like 300ms, 2s, 1m, 1h or 30d";
+/// A whole, as [`Share`] counts.
+const WHOLE: u64 = 1_000_000;
+const BACKOFF: &str = "a range of durations like 25ms..250ms";
 const SIZE: &str = "a size like 512KiB or 1MiB";
 
 impl<'t> Decoder<'t> {
@@ -44,6 +48,58 @@ impl<'t> Decoder<'t> {
             return None;
         }
         Some(Duration(std::time::Duration::from_millis(ms)))
+    }
+
+    /// A share above nothing, at most a whole; with `none`, nothing as well.
+    pub(crate) fn share(&mut self, node: &'t Node, none: bool) -> Option<Share> {
+        let expected = match none {
+            true => "a share from 0% to 100%, like 20% or 0.2",
+            false => "a share above 0%, at most 100%, like 20% or 0.2",
+        };
+        let millionths = match &node.kind {
+            Kind::Text(text) => match text.strip_suffix('%') {
+                Some(percent) => decimal(percent.trim_end(), 4),
+                None => decimal(text, 6),
+            },
+            Kind::Number(number) => decimal(&number.spelling, 6),
+            _ => {
+                self.wrong(node, expected);
+                return None;
+            }
+        };
+        match millionths {
+            None => self.bad(node, "this is no share (at most four decimals of a percent)", expected),
+            Some(share) if share > WHOLE => {
+                let finding = Finding::error("out_of_range", "a share is at most 100%, which is 1");
+                self.report(finding.at(node.at).found(node.describe()).expected(expected));
+            }
+            Some(0) if !none => {
+                let finding = Finding::error("out_of_range", "the share must be above 0%");
+                self.report(finding.at(node.at).found(node.describe()).expected(expected));
+            }
+            Some(share) => return u32::try_from(share).ok().map(Share),
+        }
+        None
+    }
+
+    /// Two durations, the second not shorter than the first.
+    pub(crate) fn backoff(&mut self, node: &'t Node) -> Option<Backoff> {
+        let text = self.text(node, BACKOFF)?;
+        let read = |text: &str| match milliseconds(text.trim()) {
+            Ok(ms) if (1..=LONGEST_MS).contains(&ms) => Ok(Duration(std::time::Duration::from_millis(ms))),
+            Ok(_) => Err("a pause must be longer than nothing and at most 3650d".to_owned()),
+            Err(why) => Err(why),
+        };
+        let range = match text.split_once("..") {
+            None => Err("this is one duration, or none; write the first and the greatest pause".to_owned()),
+            Some((first, most)) => read(first).and_then(|first| Ok((first, read(most)?))),
+        };
+        match range {
+            Ok((first, most)) if first <= most => return Some(Backoff { first, most }),
+            Ok(_) => self.bad(node, "the first pause is longer than the greatest one", BACKOFF),
+            Err(why) => self.bad(node, why, BACKOFF),
+        }
+        None
     }
 
     /// A number of bytes.

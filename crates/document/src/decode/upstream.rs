@@ -1,7 +1,7 @@
 //! `upstreams.NAME`.
 
-use super::{Decoder, Fields, Step, fields};
-use crate::declared::{Balance, HostPolicy, Pool, Protocol, Retry, Target, Timeout, Upstream};
+use super::{Decoder, Step, fields, resilience};
+use crate::declared::{Balance, HostPolicy, Pool, Protocol, Target, Timeout, Upstream};
 use crate::diagnostic::Finding;
 use crate::source::Place;
 use crate::tree::{Kind, Node};
@@ -19,7 +19,9 @@ pub(crate) fn upstream<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Upstre
         timeout: d.optional(&f, "timeout", timeout),
         pool: d.optional(&f, "pool", pool),
         protocol: d.optional(&f, "protocol", protocol),
-        retry: d.optional(&f, "retry", retry),
+        retry: d.optional(&f, "retry", resilience::retry),
+        health: d.optional(&f, "health", resilience::health),
+        breaker: d.optional(&f, "breaker", resilience::breaker),
     })
 }
 
@@ -127,22 +129,4 @@ fn pool<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Pool> {
             .and_then(|number| u32::try_from(number).ok()),
         max_age: d.optional(&f, "max_age", Decoder::duration),
     })
-}
-
-pub(super) fn retry<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Retry> {
-    let f: Fields<'t> = d.fields(node, fields::RETRY, "a map with attempts")?;
-    let attempts = d.optional(&f, "attempts", |d, node| {
-        let attempts = d.integer(node, 1, 100)?;
-        if attempts > 1 {
-            let message = "retries are not built yet; only `attempts: 1` (one try, no more) is taken";
-            d.report(
-                Finding::error("not_built", message)
-                    .at(node.at)
-                    .found(node.describe())
-                    .expected("1"),
-            );
-        }
-        u32::try_from(attempts).ok()
-    });
-    Some(Retry { attempts, budget: None })
 }

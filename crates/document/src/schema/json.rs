@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 /// What a duration may look like; whether it is too long, or no whole number of milliseconds, is for the decoder.
 const DURATION: &str = "^[0-9]*\\.?[0-9]*\\s*(ms|s|m|h|d)$";
 const SIZE: &str = "^[0-9]*\\.?[0-9]*\\s*(B|KiB|MiB|GiB)$";
+const SHARE: &str = "^[0-9]*\\.?[0-9]*\\s*%?$";
 const ADDRESS: &str = "^[0-9A-Fa-f:.]+(/[0-9]+)?$";
 /// RFC 9110 §5.6.2.
 const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
@@ -103,6 +104,10 @@ fn shape(of: &Shape) -> Value {
         Shape::Size => json!({ "oneOf": [
             { "type": "string", "pattern": SIZE, "examples": ["512KiB", "1MiB"] },
             { "type": "integer", "minimum": 0 },
+        ] }),
+        Shape::Share => json!({ "oneOf": [
+            { "type": "string", "pattern": SHARE, "examples": ["20%", "0.2"] },
+            { "type": "number", "minimum": 0, "maximum": 1 },
         ] }),
         Shape::Address => json!({ "type": "string", "pattern": ADDRESS, "examples": ["10.0.0.1", "10.0.0.0/8"] }),
         Shape::Json => json!({}),

@@ -118,6 +118,7 @@ fn values(shape: &Shape) -> String {
         Shape::Words(all) => words(all),
         Shape::Duration => "[duration](document.md#how-values-are-written)".to_owned(),
         Shape::Size => "[size](document.md#how-values-are-written)".to_owned(),
+        Shape::Share => "[share](document.md#how-values-are-written)".to_owned(),
         Shape::Address => "[address](document.md#how-values-are-written)".to_owned(),
         Shape::Json => "any JSON".to_owned(),
         Shape::List(list) => {

@@ -53,6 +53,9 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
     let selector = selector(declared, around.budget, &mut faults)?;
     faults.extend(outside(&selector, around.hosts));
     faults.extend(retry(declared.retry.as_ref()).err());
+    if declared.breaker.is_some() {
+        faults.push("breaker: this is not built yet".to_owned());
+    }
     let own_timeouts = OwnTimeouts(declared.timeout.unwrap_or_default());
     let mut policies = policies(declared, &mut faults);
     let upgrade = upgrade(declared.upgrade.as_deref(), &mut faults);

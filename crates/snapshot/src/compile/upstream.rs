@@ -36,6 +36,14 @@ pub(super) fn upstream(name: &str, declared: &declared::Upstream) -> Result<Spec
         },
     };
     faults.extend(retry(declared.retry.as_ref()).err());
+    for (field, given) in [
+        ("health", declared.health.is_some()),
+        ("breaker", declared.breaker.is_some()),
+    ] {
+        if given {
+            faults.push(format!("{field}: this is not built yet"));
+        }
+    }
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -72,7 +80,9 @@ pub(super) fn upstream(name: &str, declared: &declared::Upstream) -> Result<Spec
 /// Where it asks for more than one attempt.
 pub(super) fn retry(declared: Option<&declared::Retry>) -> Result<(), String> {
     match declared {
-        Some(retry) if retry.attempts.is_some_and(|attempts| attempts != 1) || retry.budget.is_some() => {
+        Some(retry)
+            if retry.attempts.is_some_and(|attempts| attempts != 1) || retry.budget.is_some() || retry.on.is_some() =>
+        {
             Err("retry: only `attempts: 1` is built yet".to_owned())
         }
         _ => Ok(()),

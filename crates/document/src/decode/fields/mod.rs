@@ -3,6 +3,7 @@
 
 mod gateway;
 mod message;
+mod resilience;
 mod root;
 mod route;
 mod shape;
@@ -10,10 +11,11 @@ mod upstream;
 
 pub(crate) use gateway::GATEWAY;
 pub(crate) use message::{CHANGES, REDIRECT, REQUEST, RESPOND, RESPONSE, REWRITE};
+pub(crate) use resilience::{ACTIVE, BREAKER, FALLBACK_UPSTREAM, HEALTH, PASSIVE, RETRY, RETRY_LEVEL};
 pub(crate) use root::{ACCESS_LOG, CLUSTER, ROOT, STALE, TELEMETRY};
 pub(crate) use route::{ARM, FIELD_MATCH, MATCH, ROUTE, SPLIT, STICKY};
 pub(crate) use shape::{Definition, Group, List, Names, Preset, Shape};
-pub(crate) use upstream::{BALANCE_PLANNED, H2C_LEVEL, POOL, RETRY, TARGET, TIMEOUT, UPSTREAM};
+pub(crate) use upstream::{BALANCE_PLANNED, H2C_LEVEL, POOL, TARGET, TIMEOUT, UPSTREAM};
 
 /// One field of a map.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,7 @@ pub(crate) enum State {
 pub(crate) const DEFINITIONS: &[&[Definition]] = &[
     root::DEFINITIONS,
     upstream::DEFINITIONS,
+    resilience::DEFINITIONS,
     gateway::DEFINITIONS,
     route::DEFINITIONS,
     message::DEFINITIONS,

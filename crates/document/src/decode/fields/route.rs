@@ -60,7 +60,8 @@ pub(crate) const ROUTE: &[Field] = &[
     built("request").optional(Shape::Defined("Request"), "Changes to the request on its way to the upstream"),
     built("response").optional(Shape::Defined("Response"), "Changes to the answer on its way to the client"),
     built("timeout").otherwise(Shape::Defined("Timeout"), "the upstream's", "Over the upstream's, field by field"),
-    built("retry").otherwise(Shape::Defined("Retry"), "the upstream's", "Over the upstream's"),
+    built("retry").otherwise(Shape::Defined("Retry"), "the upstream's", "Over the upstream's, field by field"),
+    built_in("breaker", 3).otherwise(Shape::Defined("Breaker"), "the upstream's", "In place of the upstream's"),
     built("max_body").default(
         Shape::Either(&[Shape::Words(&["none"]), Shape::Size]),
         "10MiB",
@@ -82,7 +83,6 @@ pub(crate) const ROUTE: &[Field] = &[
         "What a request may switch to; without a version all of its versions, `[]` none, and never `h2c`, `h2`, `HTTP` or `TLS`",
     ),
     planned("aggregate", "composing an answer of several calls"),
-    planned("breaker", "circuit breakers"),
     planned("rate_limits", "rate limits"),
     planned("concurrency", "limits of requests in flight"),
     planned("auth", "authentication"),

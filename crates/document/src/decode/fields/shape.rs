@@ -25,6 +25,8 @@ pub(crate) enum Shape {
     Duration,
     /// As `1MiB`.
     Size,
+    /// As `20%`, or `0.2`.
+    Share,
     /// An IP address or a network.
     Address,
     /// Any JSON.

@@ -30,9 +30,9 @@ pub(crate) const UPSTREAM: &[Field] = &[
         "What is spoken with the targets: HTTP/1.1, or HTTP/2 in clear text by prior knowledge (`h2c` since level 2); see \
          [forwarding.md](forwarding.md#http2-to-services)",
     ),
-    built("retry").optional(Shape::Defined("Retry"), "Tries in all"),
-    planned("health", "active and passive health checks"),
-    planned("breaker", "circuit breakers"),
+    built("retry").optional(Shape::Defined("Retry"), "What is tried again, and how often"),
+    built_in("health", 3).optional(Shape::Defined("Health"), "Which targets are left out"),
+    built_in("breaker", 3).optional(Shape::Defined("Breaker"), "When the upstream is left alone for a while, by all nodes"),
     planned("tls", "TLS to targets"),
 ];
 
@@ -75,13 +75,6 @@ pub(crate) const POOL: &[Field] = &[
     built("max_age").default(Shape::Duration, "5m", "No connection is used again after this long"),
 ];
 
-pub(crate) const RETRY: &[Field] = &[
-    built("attempts").default(Shape::Integer(1, 1), "1", "Tries in all; more come with retries"),
-    planned("on", "retries"),
-    planned("budget", "retries"),
-    planned("backoff", "retries"),
-];
-
 /// Values that are planned beside those that are taken.
 pub(crate) const BALANCE_PLANNED: &[&str] = &["ewma", "random", "consistent_hash"];
 
@@ -92,7 +85,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         title: "Upstream",
         at: "upstreams.NAME",
-        doc: "A named set of targets with its balancing, pool and time-outs.",
+        doc: "A named set of targets with its balancing, pool and time-outs, and what is done when they fail.",
         fields: UPSTREAM,
         groups: &[],
         short: None,
@@ -118,14 +111,6 @@ pub(super) const DEFINITIONS: &[Definition] = &[
         at: "upstreams.NAME.pool",
         doc: "Connections that are kept for the next request.",
         fields: POOL,
-        groups: &[],
-        short: None,
-    },
-    Definition {
-        title: "Retry",
-        at: "upstreams.NAME.retry, gateways.NAME.routes[].retry",
-        doc: "How often a request is tried.",
-        fields: RETRY,
         groups: &[],
         short: None,
     },
