@@ -16,6 +16,7 @@
 #[allow(dead_code, reason = "its callers are being built")]
 mod backend;
 mod breakers;
+mod clock;
 mod config;
 mod limits;
 #[allow(dead_code, reason = "its callers are being built")]
@@ -26,6 +27,7 @@ mod store;
 
 pub use breakers::{BreakerView, Breakers, Forced, Transition};
 pub use config::{Config, Driver, RedisSettings};
-pub use limits::{Ask, Decision, Held, Limiter, Outcome, Source, Standing, Verdict, Waiting};
+pub use limits::{Ask, Decision, Held, Limiter, Limits, Outcome, Source, Standing, Verdict, Waiting};
+pub use limits::{Here, KeyView, LimitSeen, RefusedKey, Stored, TokensOut, ViewError};
 pub use memory::SharedMemory;
 pub use store::{Members, SharedStore, StartError, StoreState};

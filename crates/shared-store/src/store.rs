@@ -2,21 +2,20 @@
 
 use crate::backend::Backend;
 use crate::breakers::Breakers;
+use crate::clock::Clock;
 use crate::config::{Config, Driver};
-use crate::limits::Limiter;
+use crate::limits::{Limiter, Limits};
 use crate::memory::Memory;
 use crate::redis::Redis;
 use sluice_shared_state::Moment;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::watch;
 
 /// A node's shared state. Clones are the same; its tasks live on the runtime on which it was started.
 #[derive(Debug, Clone)]
 pub struct SharedStore {
-    began: Instant,
-    #[allow(dead_code, reason = "its callers are being built")]
-    backend: Arc<Backend>,
+    clock: Clock,
+    limits: Limits,
     breakers: Breakers,
     state: watch::Sender<StoreState>,
 }
@@ -68,9 +67,11 @@ impl SharedStore {
             Driver::Memory(shared) => Backend::Memory(Memory::new(shared.clone())),
             Driver::Redis(settings) => Backend::Redis(Redis::new(settings, &config.cluster)),
         };
+        let clock = Clock::start();
+        let backend = Arc::new(backend);
         Ok(Self {
-            began: Instant::now(),
-            backend: Arc::new(backend),
+            limits: Limits::start(&config, clock, backend),
+            clock,
             breakers: Breakers::default(),
             state: watch::Sender::new(StoreState::Memory),
         })
@@ -79,13 +80,19 @@ impl SharedStore {
     /// This node's clock, as all of shared state counts it.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.clock.now()
     }
 
     /// For one worker, which takes it onto its thread.
     #[must_use]
     pub fn limiter(&self) -> Limiter {
-        Limiter::new(self.began)
+        self.limits.limiter()
+    }
+
+    /// All limits of this node, for people and for whoever wires it.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// All breakers of this node.
@@ -102,6 +109,6 @@ impl SharedStore {
 
     /// Who is there. Told at each change.
     pub fn members(&self, members: Members) {
-        let _ = members;
+        self.limits.members(members);
     }
 }

@@ -281,6 +281,32 @@ pub const PEER_UP: Name = name(
     "1 where the peer's status was heard lately, else 0",
 );
 
+// === Shared state ===
+
+/// Decisions of limits.
+pub const LIMIT_DECISIONS: Name = name(
+    "sluice_limit_decisions_total",
+    Counter,
+    &["limit", "scope", "outcome", "source"],
+    "Decisions of limits of this node, by what was decided and who decided",
+);
+/// Keys that the node holds.
+pub const LIMIT_KEYS: Name = name("sluice_limit_keys", Gauge, &[], "Keys of limits that this node holds");
+/// Keys that were not asked for.
+pub const LIMIT_NEW_KEYS_SHED: Name = name(
+    "sluice_limit_new_keys_shed_total",
+    Counter,
+    &[],
+    "Requests whose key was new to this node when too many were, judged without asking the store",
+);
+/// How long requests waited for their limits.
+pub const LIMIT_WAIT: Name = name(
+    "sluice_limit_wait_seconds",
+    Histogram,
+    &[],
+    "Time that requests waited for their limits, of those that did: for the store, or for a token where a delay is allowed",
+);
+
 // === Process ===
 
 /// The facts of the process, under the names that all Prometheus clients use.
@@ -350,6 +376,7 @@ pub const ALL: &[&[Name]] = &[
         RAFT_FSYNC,
         PEER_UP,
     ],
+    &[LIMIT_DECISIONS, LIMIT_KEYS, LIMIT_NEW_KEYS_SHED, LIMIT_WAIT],
     &PROCESS,
 ];
 

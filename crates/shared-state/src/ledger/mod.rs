@@ -17,6 +17,7 @@ use crate::rule::{Algorithm, Rule};
 use crate::time::StoreTime;
 use epoch::{At, Epoch};
 use std::collections::HashMap;
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +135,28 @@ enum Count {
     Bucket(bucket::Count),
     Window(window::Count),
     Permits(permits::Count),
+}
+
+// === impl From ===
+
+impl From {
+    /// The process of the node of this name that drew `boot`.
+    #[must_use]
+    pub fn new(name: &str, boot: u64) -> Self {
+        Self {
+            node: Self::hash(name),
+            boot,
+        }
+    }
+
+    /// A node's name as the store knows it.
+    #[must_use]
+    pub fn hash(name: &str) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(0x51_0ce, 2);
+        hasher.write(name.as_bytes());
+        // The store's scripts count in doubles, which keep no more.
+        hasher.finish() >> 11
+    }
 }
 
 // === impl Ledger ===

@@ -9,10 +9,11 @@
 //!   breakers ┘   (one of two)     └─▶ Redis: partition ─▶ primary (guard, connection) ─▶ EVALSHA
 //! ```
 
+use crate::limits::Stored;
 use crate::memory::Memory;
 use crate::redis::Redis;
-use sluice_shared_state::KeyId;
 use sluice_shared_state::ledger::{Header, Request, Served};
+use sluice_shared_state::{KeyId, Rule};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, watch};
@@ -78,6 +79,16 @@ pub(crate) enum News {
     Unheard(Partition),
 }
 
+// === impl Partition ===
+
+impl Partition {
+    /// Where a key is kept, of so many partitions.
+    pub(crate) fn of(key: KeyId, partitions: u16) -> Self {
+        // A power of two, or one: the low bits of a keyed hash are as good as any.
+        Self(u16::from_le_bytes([key.0[0], key.0[1]]) % partitions)
+    }
+}
+
 // === impl Backend ===
 
 impl Backend {
@@ -91,8 +102,7 @@ impl Backend {
 
     /// Where a key is kept. The same on all nodes of the cluster.
     pub(crate) fn partition_of(&self, key: KeyId) -> Partition {
-        // A power of two, or one: the low bits of a keyed hash are as good as any.
-        Partition(u16::from_le_bytes([key.0[0], key.0[1]]) % self.partitions())
+        Partition::of(key, self.partitions())
     }
 
     /// One round of limits: at most [`BATCH`] requests, all of this partition and all of limits that count alike. With
@@ -112,6 +122,26 @@ impl Backend {
             Self::Memory(memory) => Ok(memory.limits(header, requests)),
             Self::Redis(redis) => redis.limits(partition, header, requests).await,
         }
+    }
+
+    /// One count as the store has it; a whole one where it has none. Of nodes that hold tokens, `live` are named.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub(crate) async fn look(&self, key: KeyId, rule: &Rule, live: &[Arc<str>]) -> Result<Stored, CallError> {
+        let _ = (key, rule, live);
+        Err(CallError::Refused("counts cannot be read yet".to_owned()))
+    }
+
+    /// Forgets what was spent of a count. Tells whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; it may or may not have been done.
+    pub(crate) async fn reset(&self, key: KeyId, rule: &Rule) -> Result<bool, CallError> {
+        let _ = (key, rule);
+        Err(CallError::Refused("counts cannot be reset yet".to_owned()))
     }
 
     /// What is published, from now on. Of no partition it is told at first whether it is heard: ask [`Self::heard`].

@@ -1,12 +1,36 @@
 //! Limits as workers ask for them.
+//!
+//! ```text
+//!   worker ─ Limiter ─▶ the worker's own table ─▶ Cell: taken, or known to be spent; no lock, no wait
+//!                │          └─ miss ─▶ the node's table of cells
+//!                └─ nobody knows ─▶ Waiting ◀── answer ── Engine (one task): KeyNodes, queues, timers
+//!                                                            └── rounds of up to 32 keys ──▶ Backend
+//! ```
 
-use sluice_shared_state::{Moment, Rule};
+mod charge;
+mod collect;
+mod engine;
+mod handle;
+mod known;
+mod limiter;
+mod sketch;
+mod tally;
+mod views;
+mod waiting;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+pub use charge::Held;
+pub use handle::Limits;
+pub use limiter::Limiter;
+pub use views::{Here, KeyView, LimitSeen, RefusedKey, Stored, TokensOut, ViewError};
+pub use waiting::Waiting;
+
+use sluice_shared_state::{Algorithm, Rule, limit};
 use smallvec::SmallVec;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One limit that a request has to pass.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +80,7 @@ pub struct Standing {
 }
 
 /// What a limit says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Passed, and charged.
     Admitted,
@@ -81,62 +105,6 @@ pub enum Source {
     Open,
 }
 
-/// Places of concurrency limits; given back when dropped, whoever ends the request.
-#[derive(Debug, Default)]
-pub struct Held {}
-
-/// A decision that is not known yet. Dropping it takes the request back: what was granted for it is returned.
-#[derive(Debug)]
-pub struct Waiting {
-    verdict: Option<Verdict>,
-}
-
-/// What one worker asks its limits through. Lives on the worker's thread.
-#[derive(Debug)]
-pub struct Limiter {
-    began: Instant,
-}
-
-// === impl Limiter ===
-
-impl Limiter {
-    pub(crate) fn new(began: Instant) -> Self {
-        Self { began }
-    }
-
-    /// This node's clock.
-    #[must_use]
-    pub fn now(&self) -> Moment {
-        Moment(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// Takes from all limits, or from none. Does not block, and locks nothing that another worker locks, where this
-    /// worker knows the keys.
-    #[must_use]
-    pub fn decide(&self, asks: &[Ask<'_>]) -> Decision {
-        let standing = Standing {
-            outcome: Outcome::Admitted,
-            remaining: 0,
-            reset: 1,
-            source: Source::Local,
-        };
-        Decision::Ready(Verdict {
-            standings: asks.iter().map(|_| standing).collect(),
-            held: Held::default(),
-        })
-    }
-}
-
-// === impl Waiting ===
-
-impl Future for Waiting {
-    type Output = Verdict;
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Verdict> {
-        Poll::Ready(self.verdict.take().unwrap_or_default())
-    }
-}
-
 // === impl Verdict ===
 
 impl Verdict {
@@ -146,6 +114,82 @@ impl Verdict {
         self.standings
             .iter()
             .zip(asks)
-            .position(|(standing, ask)| !ask.dry_run && matches!(standing.outcome, Outcome::Spent | Outcome::NoStore))
+            .position(|(standing, ask)| !ask.dry_run && standing.outcome.refuses())
     }
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Of a limit of which this node knows nothing.
+    fn unknown(outcome: Outcome, source: Source) -> Self {
+        Self {
+            outcome,
+            remaining: 0,
+            reset: 1,
+            source,
+        }
+    }
+}
+
+/// Whole seconds, rounded up, at least 1.
+fn whole_seconds(time: Duration) -> u64 {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Admitted, Self::Spared, Self::Spent, Self::NoStore];
+
+    /// Whether it keeps a request from passing.
+    #[must_use]
+    pub fn refuses(self) -> bool {
+        matches!(self, Self::Spent | Self::NoStore)
+    }
+
+    /// As metrics and views name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Spared => "spared",
+            Self::Spent => "spent",
+            Self::NoStore => "no_store",
+        }
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Lease, Self::Store, Self::Local, Self::Open];
+
+    /// As metrics and views name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Store => "store",
+            Self::Local => "local",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl From<limit::Source> for Source {
+    fn from(source: limit::Source) -> Self {
+        match source {
+            limit::Source::Lease => Self::Lease,
+            limit::Source::Local => Self::Local,
+            limit::Source::Open => Self::Open,
+        }
+    }
+}
+
+/// Whether its tokens are places, which come back when the request ends.
+fn holds(rule: &Rule) -> bool {
+    matches!(rule.algorithm, Algorithm::Concurrency { .. })
 }
