@@ -4,6 +4,7 @@
 //! asks it when a call is due, sends the call, and tells it the reply or that none came; it publishes what may be taken
 //! to the cell, and harvests from it what was.
 
+mod alone;
 mod bucket;
 pub mod cell;
 mod node;
@@ -11,5 +12,6 @@ mod permits;
 mod sliding;
 mod window;
 
+pub use alone::share;
 pub use cell::{Cell, Refusal, Source, Take, Token};
 pub use node::{KeyNode, Step, View, Waiters};

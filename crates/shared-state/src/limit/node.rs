@@ -36,6 +36,8 @@ pub struct View<'v> {
     pub epoch: u64,
     /// Whether the store is asked at all. Not: the node goes on by itself.
     pub reached: bool,
+    /// Since when it is not asked. Of no meaning where it is.
+    pub away: Moment,
     /// This node's name, and those of all live ones (this one among them), sorted: shares are dealt by them.
     pub name: &'v str,
     /// See there.
