@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod breaker;
+pub mod guard;
 pub mod ledger;
 pub mod limit;
 

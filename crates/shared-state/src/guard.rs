@@ -1,0 +1,171 @@
+//! The breaker around the store itself: when a node stops asking it, and when it asks again.
+//!
+//! One for each node and primary. The decision is the node's, once for all its requests: while the guard says no,
+//! nobody waits for a store that does not answer.
+//!
+//! ```text
+//!             three failures, one after the other            a check answered in time
+//!   asked ──────────────────────────────────────────▶ away ────────────────────────────▶ asked
+//!     │  a check after 440 ms without a reply,         │  a check after 0.1 s, then 0.2, 0.4, 0.4 …
+//!     └──and at once after a failure                   └──after 30 s, where the last three times in use were short
+//! ```
+//!
+//! Failures count one after the other: calls that travel together fail together, and are one failure. A store that
+//! keeps coming and going would keep all counts of the cluster learning; therefore a node that had it three times within
+//! a minute for less than [`SHORT`] each leaves it alone for a while.
+
+use crate::time::Moment;
+use std::time::Duration;
+
+/// Failures in a row after which the store is not asked any more.
+pub const FAILURES: u32 = 3;
+/// Without a reply for so long the store is checked.
+pub const HEARTBEAT: Duration = Duration::from_millis(440);
+/// From the second failure on, until the next check.
+pub const RETRY: Duration = Duration::from_millis(20);
+/// From when it is away until the first check; each later one takes twice as long as the one before.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest time between two checks, before chance moves it.
+pub const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+/// A time in use that is shorter is none to build on.
+pub const SHORT: Duration = Duration::from_secs(3);
+/// Within which [`SHORTS`] short times in use are looked for.
+pub const SHORTS_WITHIN: Duration = Duration::from_secs(60);
+/// Short times in use after which the store is left alone.
+pub const SHORTS: usize = 3;
+/// For how long it is left alone.
+pub const REST: Duration = Duration::from_secs(30);
+
+/// Whether a store is asked. Pure: times and events come in, the answer is a state.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    asked: bool,
+    /// Failures since the last reply in time.
+    run: u32,
+    /// When the last failure that counted was noted.
+    failed: Moment,
+    /// When a reply last came in time; at first, when this began.
+    heard: Moment,
+    /// When it was taken into use; at first, when this began.
+    since: Moment,
+    /// The pause before the next check, while it is away.
+    pause: Duration,
+    /// When the next check is due, while it is away.
+    next: Moment,
+    /// When short times in use ended, the oldest first.
+    shorts: [Option<Moment>; SHORTS],
+}
+
+/// What an event changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// From now on it is not asked.
+    Away,
+    /// From now on it is asked.
+    Back,
+}
+
+// === impl Guard ===
+
+impl Guard {
+    /// Of a store that nobody has reached yet: it is checked at once, and asked once it answered.
+    #[must_use]
+    pub fn new(now: Moment) -> Self {
+        Self {
+            asked: false,
+            run: 0,
+            failed: now,
+            heard: now,
+            since: now,
+            pause: FIRST_PAUSE,
+            next: now,
+            shorts: [None; SHORTS],
+        }
+    }
+
+    /// Whether calls may be made.
+    #[must_use]
+    pub fn asked(&self) -> bool {
+        self.asked
+    }
+
+    /// A call was answered in time. While the store is away this changes nothing: a check has to succeed.
+    pub fn answered(&mut self, now: Moment) {
+        if self.asked {
+            self.run = 0;
+            self.heard = self.heard.max(now);
+        }
+    }
+
+    /// A check was answered in time.
+    pub fn checked(&mut self, now: Moment) -> Option<Turn> {
+        if self.asked {
+            self.answered(now);
+            return None;
+        }
+        self.asked = true;
+        self.run = 0;
+        self.heard = now;
+        self.since = now;
+        self.pause = FIRST_PAUSE;
+        Some(Turn::Back)
+    }
+
+    /// A call or a check that was begun at `sent` was given up, refused, or its connection ended. One that was begun
+    /// before the last failure was noted is that same failure. `chance` are 64 random bits.
+    pub fn failed(&mut self, sent: Moment, now: Moment, chance: u64) -> Option<Turn> {
+        if self.asked {
+            if self.run > 0 && sent < self.failed {
+                return None;
+            }
+            self.run += 1;
+            self.failed = now;
+            if self.run < FAILURES {
+                return None;
+            }
+            self.asked = false;
+            if now.since(self.since) < SHORT {
+                self.shorts.rotate_left(1);
+                self.shorts[SHORTS - 1] = Some(now);
+            }
+            self.put_off(now, chance);
+            if self
+                .shorts
+                .iter()
+                .all(|at| at.is_some_and(|at| now.since(at) < SHORTS_WITHIN))
+            {
+                self.shorts = [None; SHORTS];
+                self.next = now + REST;
+            }
+            return Some(Turn::Away);
+        }
+        // A call that was still under way when the store was given up says nothing new.
+        if sent >= self.next {
+            self.put_off(now, chance);
+        }
+        None
+    }
+
+    /// When the store is to be checked, if nothing happens before. A check tells how it ended by
+    /// [`checked`](Self::checked) or [`failed`](Self::failed).
+    #[must_use]
+    pub fn due(&self) -> Moment {
+        match (self.asked, self.run) {
+            (false, _) => self.next,
+            (true, 0) => self.heard + HEARTBEAT,
+            (true, 1) => self.failed,
+            (true, _) => self.failed + RETRY,
+        }
+    }
+
+    fn put_off(&mut self, now: Moment, chance: u64) {
+        // Between a half and the whole of the pause, so that nodes do not come together.
+        let half = self.pause / 2;
+        let part = u32::try_from(chance >> 32).unwrap_or(u32::MAX);
+        self.next = now + half + half.mul_f64(f64::from(part) / f64::from(u32::MAX));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests;
