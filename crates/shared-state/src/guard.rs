@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Failures count one after the other: calls that travel together fail together, and are one failure. A store that
-//! keeps coming and going would keep all counts of the cluster learning; therefore a node that had it three times within
-//! a minute for less than [`SHORT`] each leaves it alone for a while.
+//! keeps coming and going would keep all counts of the cluster learning; therefore a node that got it back three times
+//! within a minute, each time for less than [`SHORT`], leaves it alone for a while.
 
 use crate::time::Moment;
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub const RETRY: Duration = Duration::from_millis(20);
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest time between two checks, before chance moves it.
 pub const LONGEST_PAUSE: Duration = Duration::from_millis(400);
-/// A time in use that is shorter is none to build on.
-pub const SHORT: Duration = Duration::from_secs(3);
+/// A time in use that is shorter is none to build on: the store was hardly done learning.
+pub const SHORT: Duration = Duration::from_millis(1200);
 /// Within which [`SHORTS`] short times in use are looked for.
 pub const SHORTS_WITHIN: Duration = Duration::from_secs(60);
 /// Short times in use after which the store is left alone.
@@ -46,8 +46,10 @@ pub struct Guard {
     failed: Moment,
     /// When a reply last came in time; at first, when this began.
     heard: Moment,
-    /// When it was taken into use; at first, when this began.
-    since: Moment,
+    /// When it was taken into use again; nothing where it is the first time.
+    back: Option<Moment>,
+    /// Whether it was ever given up.
+    gone: bool,
     /// The pause before the next check, while it is away.
     pause: Duration,
     /// When the next check is due, while it is away.
@@ -76,7 +78,8 @@ impl Guard {
             run: 0,
             failed: now,
             heard: now,
-            since: now,
+            back: None,
+            gone: false,
             pause: FIRST_PAUSE,
             next: now,
             shorts: [None; SHORTS],
@@ -106,7 +109,7 @@ impl Guard {
         self.asked = true;
         self.run = 0;
         self.heard = now;
-        self.since = now;
+        self.back = self.gone.then_some(now);
         self.pause = FIRST_PAUSE;
         Some(Turn::Back)
     }
@@ -124,7 +127,8 @@ impl Guard {
                 return None;
             }
             self.asked = false;
-            if now.since(self.since) < SHORT {
+            self.gone = true;
+            if self.back.is_some_and(|back| now.since(back) < SHORT) {
                 self.shorts.rotate_left(1);
                 self.shorts[SHORTS - 1] = Some(now);
             }

@@ -24,9 +24,11 @@ mod memory;
 #[allow(dead_code, reason = "its callers are being built")]
 mod redis;
 mod store;
+#[allow(dead_code, reason = "its callers are being built")]
+mod store_metrics;
 
 pub use breakers::{BreakerView, Breakers, Forced, Transition};
-pub use config::{Config, Driver, RedisSettings};
+pub use config::{Config, Driver, RedisSettings, RedisUrl, RedisUrlError};
 pub use limits::{Ask, Decision, Held, Limiter, Limits, Outcome, Source, Standing, Verdict, Waiting};
 pub use limits::{Here, KeyView, LimitSeen, RefusedKey, Stored, TokensOut, ViewError};
 pub use memory::SharedMemory;

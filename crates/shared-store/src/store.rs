@@ -7,6 +7,7 @@ use crate::config::{Config, Driver};
 use crate::limits::{Limiter, Limits};
 use crate::memory::Memory;
 use crate::redis::Redis;
+use crate::store_metrics::StoreMetrics;
 use sluice_shared_state::Moment;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -63,11 +64,18 @@ impl SharedStore {
     ///
     /// [`StartError`] where settings cannot be used.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let backend = match &config.driver {
-            Driver::Memory(shared) => Backend::Memory(Memory::new(shared.clone())),
-            Driver::Redis(settings) => Backend::Redis(Redis::new(settings, &config.cluster)),
-        };
         let clock = Clock::start();
+        let metrics = Arc::new(StoreMetrics::new(&config.metrics));
+        let backend = match &config.driver {
+            Driver::Memory(shared) => {
+                metrics.up(true);
+                Backend::Memory(Memory::new(shared.clone()))
+            }
+            Driver::Redis(settings) if settings.urls.is_empty() => {
+                return Err(StartError::Settings("there is no redis.url".to_owned()));
+            }
+            Driver::Redis(settings) => Backend::Redis(Redis::start(settings, &config.cluster, clock, metrics)),
+        };
         let backend = Arc::new(backend);
         Ok(Self {
             limits: Limits::start(&config, clock, backend),

@@ -306,6 +306,41 @@ pub const LIMIT_WAIT: Name = name(
     &[],
     "Time that requests waited for their limits, of those that did: for the store, or for a token where a delay is allowed",
 );
+/// Whether the store is asked.
+pub const STORE_UP: Name = name(
+    "sluice_store_up",
+    Gauge,
+    &[],
+    "1 where the store of shared state is in use, else 0",
+);
+/// What is asked of it.
+pub const STORE_CALLS: Name = name(
+    "sluice_store_calls_total",
+    Counter,
+    &["kind", "result"],
+    "Calls to the store by what they were about and how they ended",
+);
+/// How long it takes.
+pub const STORE_CALL_SECONDS: Name = name(
+    "sluice_store_call_seconds",
+    Histogram,
+    &[],
+    "Time of one call to the store, given up ones included",
+);
+/// How steady the connection is.
+pub const STORE_RECONNECTS: Name = name(
+    "sluice_store_reconnects_total",
+    Counter,
+    &[],
+    "Connections to the store beyond the first to each of its primaries",
+);
+/// How often it lost its state.
+pub const STORE_EPOCH: Name = name(
+    "sluice_store_epoch",
+    Gauge,
+    &[],
+    "The store's epoch as last heard: it rises when the store lost its state or was away",
+);
 
 // === Process ===
 
@@ -375,6 +410,11 @@ pub const ALL: &[&[Name]] = &[
         RAFT_LEADER_CHANGES,
         RAFT_FSYNC,
         PEER_UP,
+        STORE_UP,
+        STORE_CALLS,
+        STORE_CALL_SECONDS,
+        STORE_RECONNECTS,
+        STORE_EPOCH,
     ],
     &[LIMIT_DECISIONS, LIMIT_KEYS, LIMIT_NEW_KEYS_SHED, LIMIT_WAIT],
     &PROCESS,

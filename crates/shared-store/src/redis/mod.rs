@@ -4,56 +4,107 @@
 //! the partition's hash tag. `ARGV[1]` is the run id that the server told when this node connected to it, `ARGV[2]` what
 //! is said, in MessagePack; `ARGV[3]` is there in tests only: the time in microseconds, in place of the server's. The
 //! reply is one string of MessagePack.
+//!
+//! ```text
+//!   Redis ─▶ Parts: partition ─▶ Primary (guard, one connection, its keeper)
+//!               ▲
+//!               └─ set once (one Redis, or what Sentinels say), or by Cluster as it learns who has which slots
+//! ```
 
+mod cluster;
+mod live;
 mod names;
+mod parts;
+mod primary;
 mod script;
 mod scripts;
+mod sentinel;
+mod slot;
+mod stream;
+mod trouble;
 
 pub(crate) use names::Names;
 pub(crate) use script::Script;
 
-use scripts::script;
-
-use crate::backend::{CallError, NEWS, News, Partition, Reach};
+use crate::backend::{CallError, News, Partition, Reach};
+use crate::clock::Clock;
 use crate::config::RedisSettings;
+use crate::store_metrics::StoreMetrics;
+use cluster::{Cluster, Primaries};
+use live::Door;
+use parts::Parts;
+use primary::{Primary, Whereabouts};
+use scripts::script;
+use sentinel::Sentinels;
 use sluice_shared_state::ledger::{self, Header, Request, Served, wire};
 use std::sync::Arc;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::task::AbortHandle;
 
 /// Partitions in a Redis Cluster. Elsewhere there is one.
 const CLUSTER_PARTITIONS: u16 = 64;
 
-/// The store in Redis.
+/// The store in Redis. Its tasks and connections end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Redis {
-    names: Names,
     cluster: bool,
-    news: broadcast::Sender<News>,
-    reach: watch::Sender<Reach>,
+    parts: Arc<Parts>,
+    primaries: Arc<Primaries>,
+    metrics: Arc<StoreMetrics>,
+    /// Follows Sentinels or a Cluster.
+    follower: Option<AbortHandle>,
 }
 
 // === impl Redis ===
 
 impl Redis {
-    pub(crate) fn new(settings: &RedisSettings, cluster: &str) -> Self {
+    /// Starts to connect. Needs a tokio runtime. There must be a url.
+    pub(crate) fn start(settings: &RedisSettings, cluster: &str, clock: Clock, metrics: Arc<StoreMetrics>) -> Self {
+        let count = if settings.cluster { CLUSTER_PARTITIONS } else { 1 };
+        let parts = Arc::new(Parts::new(Names::new(cluster), count));
+        let primaries = Arc::new(Primaries::default());
+        let door = Door::new(settings, clock);
+        let (urls, first) = (settings.urls.clone(), settings.urls[0].clone());
+        let single = |at: Whereabouts| {
+            let (parts, metrics) = (Arc::clone(&parts), Arc::clone(&metrics));
+            let primary = Primary::start(door.clone(), at, Arc::clone(&parts), metrics, Arc::new(Notify::new()));
+            primary.set_mine(vec![Partition(0)]);
+            parts.give(Partition(0), Some(Arc::clone(&primary)));
+            primaries.add(first.clone(), Arc::clone(&primary));
+            primary
+        };
+        let follower = match &settings.sentinel {
+            _ if settings.cluster => {
+                let (parts, primaries) = (Arc::clone(&parts), Arc::clone(&primaries));
+                let cluster = Cluster::new(urls, door.clone(), parts, Arc::clone(&metrics), primaries);
+                Some(tokio::spawn(cluster.follow()).abort_handle())
+            }
+            Some(name) => {
+                let primary = single(Whereabouts::Sentinel(Sentinels::new(urls.clone(), name.clone())));
+                let follow = Sentinels::follow(urls, name.clone(), door.clone(), primary);
+                Some(tokio::spawn(follow).abort_handle())
+            }
+            None => {
+                single(Whereabouts::Fixed(first.clone()));
+                None
+            }
+        };
         Self {
-            names: Names::new(cluster),
             cluster: settings.cluster,
-            news: broadcast::Sender::new(NEWS),
-            reach: watch::Sender::new(Reach::Away {
-                since: std::time::SystemTime::now(),
-                why: Arc::from("not connected yet"),
-            }),
+            parts,
+            primaries,
+            metrics,
+            follower,
         }
     }
 
     pub(crate) fn partitions(&self) -> u16 {
-        if self.cluster { CLUSTER_PARTITIONS } else { 1 }
+        self.parts.count()
     }
 
     /// Names of keys and channels.
     pub(crate) fn names(&self) -> &Names {
-        &self.names
+        self.parts.names()
     }
 
     /// Whether channels are those of a shard: a script publishes by `SPUBLISH` then.
@@ -73,8 +124,22 @@ impl Redis {
         keys: &[String],
         said: &[u8],
     ) -> Result<Vec<u8>, CallError> {
-        let _ = (partition, script, keys, said);
-        Err(CallError::Away)
+        self.call_as(script.name, partition, script, keys, said).await
+    }
+
+    async fn call_as(
+        &self,
+        kind: &'static str,
+        partition: Partition,
+        script: &'static Script,
+        keys: &[String],
+        said: &[u8],
+    ) -> Result<Vec<u8>, CallError> {
+        let Some(primary) = self.parts.primary(partition) else {
+            return Err(CallError::Away);
+        };
+        let epoch = self.names().epoch(partition);
+        primary.call(kind, script, &epoch, keys, said).await
     }
 
     pub(crate) async fn limits(
@@ -84,29 +149,54 @@ impl Redis {
         requests: &[Request],
     ) -> Result<Served, CallError> {
         // A heartbeat is a round of no calls: any script serves it.
-        let kind = requests.first().map_or(ledger::Script::Sliding, |request| {
+        let of = requests.first().map_or(ledger::Script::Sliding, |request| {
             ledger::Script::of(&request.rule.algorithm)
         });
+        let kind = if requests.is_empty() { "heartbeat" } else { of.name() };
         let keys: Vec<_> = requests
             .iter()
-            .map(|request| self.names.limit(partition, request.key))
+            .map(|request| self.names().limit(partition, request.key))
             .collect();
         let said = wire::said(header, requests);
-        let answer = self.call(partition, script(kind), &keys, &said).await?;
-        wire::served(kind, requests.len(), &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))
+        let answer = self.call_as(kind, partition, script(of), &keys, &said).await?;
+        let served =
+            wire::served(of, requests.len(), &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))?;
+        self.metrics.epoch(served.epoch);
+        Ok(served)
     }
 
     pub(crate) fn news(&self) -> broadcast::Receiver<News> {
-        self.news.subscribe()
+        self.parts.news()
     }
 
     pub(crate) fn heard(&self, partition: Partition) -> bool {
-        let _ = partition;
-        false
+        self.parts.heard(partition)
+    }
+
+    /// Why what is kept there may vanish, of the first primary where it may.
+    pub(crate) fn doubt(&self) -> Option<Arc<str>> {
+        self.primaries.all().iter().find_map(|primary| primary.doubt())
     }
 
     pub(crate) fn reach(&self, partition: Partition) -> watch::Receiver<Reach> {
-        let _ = partition;
-        self.reach.subscribe()
+        self.parts.reach(partition)
     }
 }
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
+        for primary in self.primaries.all() {
+            primary.end();
+        }
+        // Primaries hold the partitions, and these the primaries.
+        for partition in self.parts.all() {
+            self.parts.give(partition, None);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

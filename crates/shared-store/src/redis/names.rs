@@ -46,9 +46,25 @@ impl Names {
         format!("sl:{{{}}}:b:{key}", self.tag(partition))
     }
 
+    /// What is written to see that it can be.
+    pub(super) fn check(&self, partition: Partition) -> String {
+        format!("sl:{{{}}}:c", self.tag(partition))
+    }
+
     /// Where a partition's changes of breakers are published.
     pub(crate) fn channel(&self, partition: Partition) -> String {
         format!("sl:{{{}}}:n", self.tag(partition))
+    }
+
+    /// Whose channel that is; none of ours where there is nothing.
+    pub(super) fn heard_on(&self, channel: &[u8]) -> Option<Partition> {
+        let number = std::str::from_utf8(channel)
+            .ok()?
+            .strip_prefix("sl:{")?
+            .strip_prefix(self.cluster.as_str())?
+            .strip_prefix(':')?
+            .strip_suffix("}:n")?;
+        number.parse().ok().map(Partition)
     }
 }
 
@@ -70,6 +86,8 @@ mod tests {
             assert!(name.contains(&tag), "{name}");
             assert_eq!(name.matches('{').count(), 1, "{name}");
         }
+        assert_eq!(names.heard_on(names.channel(partition).as_bytes()), Some(partition));
+        assert_eq!(names.heard_on(b"sl:{other:7}:n"), None);
         assert_ne!(names.tag(Partition(7)), names.tag(Partition(8)));
         assert_ne!(names.tag(Partition(7)), Names::new("{shop}").tag(Partition(7)));
     }

@@ -1,0 +1,221 @@
+//! What a Redis and the way to it may do to a node.
+
+use super::proxy::{Manner, Proxy};
+use super::server::Server;
+use super::*;
+use crate::backend::News;
+
+#[tokio::test]
+async fn a_call_reaches_redis_with_the_run_id_of_its_process() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    let reply = driver.echo("hello").await.expect("it answers");
+    let info = server.cli(&["INFO", "server"]);
+    assert_eq!(reply[0], driver.redis.names().epoch(Partition(0)));
+    assert!(info.contains(&format!("run_id:{}", reply[1])), "{reply:?} in {info}");
+    assert_eq!(reply[2], "hello");
+}
+
+#[tokio::test]
+async fn a_flushed_script_cache_fails_no_call() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    for round in 0..5 {
+        server.cli(&["SCRIPT", "FLUSH"]);
+        // All of these travel together, and each finds the script unknown.
+        let texts: Vec<String> = (0..10).map(|call| format!("{round}-{call}")).collect();
+        let calls = texts.iter().map(|text| driver.echo(text));
+        for (reply, text) in futures_util::future::join_all(calls).await.into_iter().zip(&texts) {
+            assert_eq!(&reply.expect("it answers")[2], text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_redis_is_not_asked_and_used_again_when_it_is_back() {
+    let mut server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    let before = driver.echo("").await.expect("it answers")[1].clone();
+    server.kill();
+    driver.away("Connection refused").await;
+    assert_eq!(driver.echo("").await, Err(CallError::Away));
+    assert_eq!(driver.counted("sluice_store_up"), 0);
+    server.restart();
+    driver.reached().await;
+    let after = driver.echo("").await.expect("it answers")[1].clone();
+    assert_ne!(before, after, "another process is another life of the store");
+    assert_eq!(driver.counted("sluice_store_up"), 1);
+    assert_eq!(driver.counted("sluice_store_reconnects_total"), 1);
+}
+
+#[tokio::test]
+async fn a_frozen_redis_is_as_dead_as_a_dead_one_and_nobody_need_call_to_notice() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    server.freeze();
+    driver.away("did not answer within 20 ms").await;
+    assert_eq!(driver.echo("").await, Err(CallError::Away));
+    server.thaw();
+    driver.reached().await;
+    driver.answered().await;
+}
+
+#[tokio::test]
+async fn the_decision_to_stop_asking_comes_once_for_all_calls() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    server.freeze();
+    let mut rounds = 0;
+    while driver.redis.reach(Partition(0)).borrow().clone() == Reach::Reached {
+        let calls = (0..50).map(|_| driver.echo(""));
+        futures_util::future::join_all(calls).await;
+        rounds += 1;
+    }
+    assert!(rounds <= 3, "{rounds} rounds of calls waited");
+    let late = driver.counted("sluice_store_calls_total{kind=\"echo\",result=\"late\"}");
+    futures_util::future::join_all((0..50).map(|_| driver.echo(""))).await;
+    let still = driver.counted("sluice_store_calls_total{kind=\"echo\",result=\"late\"}");
+    assert_eq!(late, still, "nobody waits from then on");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn a_slow_redis_is_not_asked_until_it_is_quick_again() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port()).await;
+    let driver = Driver::at(&proxy.url());
+    driver.reached().await;
+    proxy.be(Manner::Slow(Duration::from_millis(200)));
+    driver.away("did not answer within 20 ms").await;
+    proxy.be(Manner::Faithful);
+    driver.reached().await;
+    driver.answered().await;
+}
+
+#[tokio::test]
+async fn half_a_reply_and_then_nothing_is_noticed_and_the_connection_replaced() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port()).await;
+    let driver = Driver::at(&proxy.url());
+    driver.reached().await;
+    proxy.be(Manner::Half);
+    driver.away("did not answer").await;
+    // The old connection stays as it is: only another one helps.
+    proxy.be(Manner::Faithful);
+    driver.reached().await;
+    driver.answered().await;
+    assert!(proxy.accepted() >= 2);
+}
+
+#[tokio::test]
+async fn a_proxy_that_accepts_and_never_answers_is_asked_seldom() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port()).await;
+    proxy.be(Manner::Silent);
+    let driver = Driver::at(&proxy.url());
+    driver.away("did not answer within 1000 ms").await;
+    assert!(proxy.accepted() <= 4, "{} connections", proxy.accepted());
+    proxy.be(Manner::Faithful);
+    driver.reached().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_closes_at_once_is_outlived() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port()).await;
+    let driver = Driver::at(&proxy.url());
+    driver.reached().await;
+    for _ in 0..3 {
+        proxy.be(Manner::Closing);
+        driver.away("").await;
+        proxy.be(Manner::Faithful);
+        driver.reached().await;
+    }
+    driver.answered().await;
+}
+
+#[tokio::test]
+async fn killed_connections_come_back_without_the_store_being_given_up() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    let mut reach = driver.redis.reach(Partition(0));
+    reach.mark_unchanged();
+    for _ in 0..10 {
+        server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+        server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        driver.answered().await;
+    }
+    assert!(!reach.has_changed().expect("the store is there"), "it was always asked");
+    assert_eq!(driver.counted("sluice_store_reconnects_total"), 10);
+}
+
+#[tokio::test]
+async fn nothing_is_left_open_when_the_store_is_dropped() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    let clients = || server.cli(&["CLIENT", "LIST"]).lines().count();
+    assert_eq!(clients(), 2, "ours, and that of who asks");
+    drop(driver);
+    soon(async {
+        while clients() != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_published_is_heard_and_heard_again_after_an_outage() {
+    let mut server = Server::start();
+    let driver = Driver::at(&server.url());
+    let mut news = driver.redis.news();
+    let channel = driver.redis.names().channel(Partition(0));
+    assert_eq!(soon(news.recv()).await, Ok(News::Heard(Partition(0))));
+    server.cli(&["PUBLISH", &channel, "one"]);
+    assert_eq!(
+        soon(news.recv()).await,
+        Ok(News::Message(Partition(0), Arc::from(*b"one")))
+    );
+    server.kill();
+    assert_eq!(soon(news.recv()).await, Ok(News::Unheard(Partition(0))));
+    assert!(!driver.redis.heard(Partition(0)));
+    server.restart();
+    assert_eq!(soon(news.recv()).await, Ok(News::Heard(Partition(0))));
+    assert!(driver.redis.heard(Partition(0)));
+    server.cli(&["PUBLISH", &channel, "two"]);
+    assert_eq!(
+        soon(news.recv()).await,
+        Ok(News::Message(Partition(0), Arc::from(*b"two")))
+    );
+}
+
+#[tokio::test]
+async fn a_full_redis_that_refuses_to_write_is_not_asked_and_says_so() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    driver.away("is out of memory and refuses to write").await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    driver.reached().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_evicts_any_key_is_used_and_doubted() {
+    let server = Server::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    let doubt = driver.redis.doubt().expect("a doubt");
+    assert!(doubt.contains("maxmemory-policy allkeys-lru"), "{doubt}");
+    let sound = Server::start();
+    let driver = Driver::at(&sound.url());
+    driver.reached().await;
+    assert_eq!(driver.redis.doubt(), None);
+}
