@@ -61,6 +61,8 @@ struct Node {
 struct Side {
     epoch: u64,
     reached: bool,
+    /// Since when it is not reached, where it is not.
+    away: Moment,
     /// The node went on without it, and it has not heard so.
     local: bool,
     round_trip: Duration,
@@ -73,6 +75,7 @@ impl Core {
         let side = Side {
             epoch: 0,
             reached: true,
+            away: Moment::default(),
             local: false,
             round_trip: Duration::from_millis(1),
         };
@@ -203,7 +206,7 @@ impl Core {
     }
 
     /// Whether a partition is asked, from now on.
-    pub(super) fn reach(&mut self, partition: usize, reached: bool) {
+    pub(super) fn reach(&mut self, now: Moment, partition: usize, reached: bool) {
         let Some(side) = self.partitions.get_mut(partition) else {
             return;
         };
@@ -212,6 +215,7 @@ impl Core {
         }
         side.reached = reached;
         side.local |= !reached;
+        side.away = now;
         let all = self.partitions.iter().all(|side| side.reached);
         self.common.reached.store(all, Ordering::Relaxed);
         self.sweep = Some(0);
@@ -554,6 +558,7 @@ impl Node {
             from: self.from,
             epoch: side.epoch,
             reached: side.reached,
+            away: side.away,
             name: &self.name,
             live: &self.live,
             round_trip: side.round_trip,

@@ -200,10 +200,11 @@ impl Engine {
     }
 
     fn see_reach(&mut self) {
+        let now = self.common.clock.now();
         for (partition, reach) in self.reach.iter_mut().enumerate() {
             // Seen once at the beginning, and where it changed.
             let reached = *reach.borrow_and_update() == Reach::Reached;
-            self.core.reach(partition, reached);
+            self.core.reach(now, partition, reached);
         }
     }
 
