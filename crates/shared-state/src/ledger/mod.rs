@@ -6,8 +6,10 @@
 //! script is given and what it answers.
 
 pub mod bucket;
+mod calendar;
 pub mod epoch;
 pub mod permits;
+pub(crate) mod share;
 pub mod sliding;
 pub mod window;
 pub mod wire;
@@ -213,6 +215,33 @@ impl Ledger {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
+    }
+
+    /// The token bucket of a key, for whoever checks the books.
+    #[must_use]
+    pub fn bucket(&self, key: KeyId) -> Option<&bucket::Count> {
+        match &self.counts.get(&key)?.count {
+            Count::Bucket(count) => Some(count),
+            _ => None,
+        }
+    }
+
+    /// The fixed window of a key, for whoever checks the books.
+    #[must_use]
+    pub fn window(&self, key: KeyId) -> Option<&window::Count> {
+        match &self.counts.get(&key)?.count {
+            Count::Window(count) => Some(count),
+            _ => None,
+        }
+    }
+
+    /// The concurrency limit of a key, for whoever checks the books.
+    #[must_use]
+    pub fn permits(&self, key: KeyId) -> Option<&permits::Count> {
+        match &self.counts.get(&key)?.count {
+            Count::Permits(count) => Some(count),
+            _ => None,
+        }
     }
 
     /// The sliding window of a key, for whoever checks the books.

@@ -7,9 +7,11 @@
 mod alone;
 mod bucket;
 pub mod cell;
+mod demand;
 mod node;
 mod permits;
 mod sliding;
+mod talk;
 mod window;
 
 pub use alone::share;

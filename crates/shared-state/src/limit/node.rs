@@ -114,7 +114,7 @@ impl KeyNode {
         Self {
             key,
             cell: Arc::new(Cell::new(&rule, now)),
-            machine: Machine::new(&rule, now),
+            machine: Machine::new(key, &rule, now),
             rule,
         }
     }
@@ -136,7 +136,7 @@ impl KeyNode {
         match (&mut self.machine, self.cell.form()) {
             (Machine::Sliding(machine), Form::Tokens(cell)) => machine.set_rule(now, &rule, cell),
             (Machine::Bucket(machine), Form::Bucket(cell)) => machine.set_rule(now, &rule, cell),
-            (Machine::Window(machine), Form::Tokens(cell)) => machine.set_rule(now, &rule, cell),
+            (Machine::Window(machine), Form::Spans(cell)) => machine.set_rule(now, &rule, cell),
             (Machine::Permits(machine), Form::Permits(cell)) => machine.set_rule(now, &rule, cell),
             _ => {}
         }
@@ -154,7 +154,7 @@ impl KeyNode {
         let look = match (&mut self.machine, self.cell.form()) {
             (Machine::Sliding(machine), Form::Tokens(cell)) => machine.poll(now, waiters, view, cell),
             (Machine::Bucket(machine), Form::Bucket(cell)) => machine.poll(now, waiters, view, cell),
-            (Machine::Window(machine), Form::Tokens(cell)) => machine.poll(now, waiters, view, cell),
+            (Machine::Window(machine), Form::Spans(cell)) => machine.poll(now, waiters, view, cell),
             (Machine::Permits(machine), Form::Permits(cell)) => machine.poll(now, waiters, view, cell),
             _ => Look::default(),
         };
@@ -185,7 +185,7 @@ impl KeyNode {
                 };
                 machine.reply(now, Heard::of(reply, own), view, cell)
             }
-            (Machine::Window(machine), Form::Tokens(cell)) => {
+            (Machine::Window(machine), Form::Spans(cell)) => {
                 let own = |reply| {
                     if let Reply::Window(own) = reply {
                         Some(own)
@@ -214,7 +214,7 @@ impl KeyNode {
         match (&mut self.machine, self.cell.form()) {
             (Machine::Sliding(machine), Form::Tokens(cell)) => machine.lost(now, view, cell),
             (Machine::Bucket(machine), Form::Bucket(cell)) => machine.lost(now, view, cell),
-            (Machine::Window(machine), Form::Tokens(cell)) => machine.lost(now, view, cell),
+            (Machine::Window(machine), Form::Spans(cell)) => machine.lost(now, view, cell),
             (Machine::Permits(machine), Form::Permits(cell)) => machine.lost(now, view, cell),
             _ => {}
         }
@@ -225,7 +225,7 @@ impl KeyNode {
         let look = match (&mut self.machine, self.cell.form()) {
             (Machine::Sliding(machine), Form::Tokens(cell)) => machine.leave(now, view, cell),
             (Machine::Bucket(machine), Form::Bucket(cell)) => machine.leave(now, view, cell),
-            (Machine::Window(machine), Form::Tokens(cell)) => machine.leave(now, view, cell),
+            (Machine::Window(machine), Form::Spans(cell)) => machine.leave(now, view, cell),
             (Machine::Permits(machine), Form::Permits(cell)) => machine.leave(now, view, cell),
             _ => Look::default(),
         };
@@ -261,12 +261,12 @@ impl<R> Heard<R> {
 // === impl Machine ===
 
 impl Machine {
-    fn new(rule: &Rule, now: Moment) -> Self {
+    fn new(key: KeyId, rule: &Rule, now: Moment) -> Self {
         match rule.algorithm {
             Algorithm::SlidingWindow { .. } => Self::Sliding(Box::new(sliding::Machine::new(rule, now))),
-            Algorithm::TokenBucket { .. } => Self::Bucket(Box::new(bucket::Machine::new(rule, now))),
-            Algorithm::FixedWindow { .. } => Self::Window(Box::new(window::Machine::new(rule, now))),
-            Algorithm::Concurrency { .. } => Self::Permits(Box::new(permits::Machine::new(rule, now))),
+            Algorithm::TokenBucket { .. } => Self::Bucket(Box::new(bucket::Machine::new(key, rule, now))),
+            Algorithm::FixedWindow { .. } => Self::Window(Box::new(window::Machine::new(key, rule, now))),
+            Algorithm::Concurrency { .. } => Self::Permits(Box::new(permits::Machine::new(key, rule, now))),
         }
     }
 }

@@ -2,12 +2,15 @@
 
 pub mod bucket;
 pub mod permits;
+pub mod spans;
 pub mod tokens;
+mod word;
 
 use crate::rule::{Algorithm, Rule};
 use crate::time::Moment;
 use bucket::BucketCell;
 use permits::PermitCell;
+use spans::SpanCell;
 use std::time::Duration;
 use tokens::TokenCell;
 
@@ -18,8 +21,10 @@ pub struct Cell(Form);
 /// In which form a count is kept for workers.
 #[derive(Debug)]
 pub enum Form {
-    /// Tokens that may be used from some moments on: sliding and fixed windows.
+    /// Tokens that may be used from some moments on: sliding windows.
     Tokens(TokenCell),
+    /// Tokens that may be used each within its window: fixed windows.
+    Spans(SpanCell),
     /// A bucket that fills.
     Bucket(BucketCell),
     /// Places that are given back.
@@ -68,6 +73,22 @@ pub enum Refusal {
     NoStore,
 }
 
+/// What is answered where a lease has nothing left. Of all forms but sliding windows'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beyond {
+    /// The store may have more.
+    Ask,
+    /// It had nothing when it was last asked, and will not be asked before then.
+    Spent {
+        /// See there.
+        until: Moment,
+    },
+    /// The store is away, and all are admitted.
+    Open,
+    /// The store is away, and none is.
+    Closed,
+}
+
 // === impl Cell ===
 
 impl Cell {
@@ -75,9 +96,10 @@ impl Cell {
     #[must_use]
     pub fn new(rule: &Rule, now: Moment) -> Self {
         Self(match rule.algorithm {
-            Algorithm::SlidingWindow { .. } | Algorithm::FixedWindow { .. } => Form::Tokens(TokenCell::new(rule, now)),
-            Algorithm::TokenBucket { .. } => Form::Bucket(BucketCell::new(rule, now)),
-            Algorithm::Concurrency { .. } => Form::Permits(PermitCell::new(rule, now)),
+            Algorithm::SlidingWindow { .. } => Form::Tokens(TokenCell::new(rule, now)),
+            Algorithm::FixedWindow { .. } => Form::Spans(SpanCell::new(rule)),
+            Algorithm::TokenBucket { .. } => Form::Bucket(BucketCell::new(rule)),
+            Algorithm::Concurrency { .. } => Form::Permits(PermitCell::new(rule)),
         })
     }
 
@@ -92,6 +114,7 @@ impl Cell {
     pub fn take(&self, now: Moment, cost: u32) -> (Take, bool) {
         match &self.0 {
             Form::Tokens(cell) => cell.take(now, cost),
+            Form::Spans(cell) => cell.take(now, cost),
             Form::Bucket(cell) => cell.take(now, cost),
             Form::Permits(cell) => cell.take(now, cost),
         }
@@ -103,6 +126,7 @@ impl Cell {
     pub fn peek(&self, now: Moment, cost: u32) -> Take {
         match &self.0 {
             Form::Tokens(cell) => cell.peek(now, cost),
+            Form::Spans(cell) => cell.peek(now, cost),
             Form::Bucket(cell) => cell.peek(now, cost),
             Form::Permits(cell) => cell.peek(now, cost),
         }
@@ -112,6 +136,7 @@ impl Cell {
     pub fn give_back(&self, now: Moment, token: Token) {
         match &self.0 {
             Form::Tokens(cell) => cell.give_back(now, token),
+            Form::Spans(cell) => cell.give_back(now, token),
             Form::Bucket(cell) => cell.give_back(now, token),
             Form::Permits(cell) => cell.give_back(now, token),
         }
@@ -123,6 +148,7 @@ impl Cell {
     pub fn standing(&self, now: Moment) -> (u64, Duration) {
         match &self.0 {
             Form::Tokens(cell) => cell.standing(now),
+            Form::Spans(cell) => cell.standing(now),
             Form::Bucket(cell) => cell.standing(now),
             Form::Permits(cell) => cell.standing(now),
         }
