@@ -38,7 +38,7 @@ pub(crate) struct Caller {
 const MESSAGE: &str = "sluice-message";
 
 /// Longer messages are cut.
-const MESSAGE_LIMIT: usize = 1024;
+pub(crate) const MESSAGE_LIMIT: usize = 1024;
 
 /// Lets in who may.
 pub(crate) async fn check(State(config): State<Config>, mut request: Request, next: Next) -> Response {

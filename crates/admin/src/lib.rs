@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!   TCP (bearer token) ─┐
-//!                       ├─▶ access: who, which role ─▶ api::{config, cluster, events, tokens, health} ─▶ Control
+//!                       ├─▶ access: who, which role ─▶ api::{config, cluster, limits, breakers, events, tokens, health} ─▶ Control
 //!   Unix socket (owner) ┘                                              └─ Refusal ─▶ problem+json
 //! ```
 //!

@@ -115,6 +115,7 @@ fn problem(refusal: Refusal) -> Problem {
         Refusal::TrialOver { version, .. } => Problem::new(Code::TrialOver, detail).with("trial_version", version),
         Refusal::Busy { .. } => Problem::new(Code::Overloaded, detail),
         Refusal::Degraded { .. } => Problem::new(Code::NoMajority, detail),
+        Refusal::StoreAway { .. } => Problem::new(Code::LimitStore, detail),
         Refusal::Internal { .. } => Problem::new(Code::Internal, detail),
     }
 }

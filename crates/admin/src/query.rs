@@ -3,7 +3,10 @@
 use crate::problem::{Refused, bad};
 use http::{HeaderMap, header};
 use serde::Deserialize;
-use sluice_control::{Actor, Freshness, LONGEST_TRIAL, SHORTEST_TRIAL, TrialOp, TrialOrder, TrialRequest, Wait};
+use sluice_control::{
+    Actor, Freshness, LONGEST_OVERRIDE, LONGEST_TRIAL, SHORTEST_OVERRIDE, SHORTEST_TRIAL, TrialOp, TrialOrder,
+    TrialRequest, Wait,
+};
 use sluice_document::Format;
 use sluice_http_semantics::problem::{Code, Problem};
 use std::time::Duration;
@@ -203,6 +206,16 @@ fn confirm_within(text: &str) -> Result<Duration, Refused> {
     })
 }
 
+/// How long a breaker is to stay as it is set.
+pub(crate) fn override_for(text: &str) -> Result<Duration, Refused> {
+    let lasting = duration(text).filter(|lasting| (SHORTEST_OVERRIDE..=LONGEST_OVERRIDE).contains(lasting));
+    lasting.ok_or_else(|| {
+        bad(format!(
+            "for {text:?}: expected a duration of 1s to 168h, such as 10m; what is to hold for good belongs into the document"
+        ))
+    })
+}
+
 fn names(text: &str) -> Result<Vec<String>, Refused> {
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
     match names.iter().any(String::is_empty) {
@@ -279,6 +292,15 @@ mod tests {
         assert_eq!(names("n1, n2").unwrap(), ["n1", "n2"]);
         for bad in ["", ",", "n1,", "n1,,n2"] {
             assert!(names(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_breaker_is_set_for_a_second_to_a_week() {
+        assert_eq!(override_for("10m").unwrap(), Duration::from_secs(600));
+        assert_eq!(override_for("168h").unwrap(), LONGEST_OVERRIDE);
+        for bad in ["0s", "999ms", "169h", "10", "for ever", ""] {
+            assert!(override_for(bad).is_err(), "{bad}");
         }
     }
 

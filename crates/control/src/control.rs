@@ -14,6 +14,7 @@ use crate::readiness::{Facts, Readiness, judge};
 use crate::refusal::Refusal;
 use crate::rehearsals::Rehearsals;
 use crate::service::Answering;
+use crate::shared::Enforced;
 use crate::status;
 use crate::tokens::{self, LastUsed};
 use crate::trial::{self, TrialOrder};
@@ -86,7 +87,7 @@ pub enum StartError {
 /// One node's control. Clones are the same; its tasks run on the runtime on which it was started.
 #[derive(Clone)]
 pub struct Control {
-    core: Shared,
+    pub(crate) core: Shared,
     ready: watch::Receiver<Readiness>,
     compiler: Compiler,
     pinned: Option<Pin>,
@@ -188,6 +189,7 @@ impl Control {
             board: Board::new(),
             figures,
             shared,
+            enforced: Enforced::new(),
         });
         core.write_boot(start.record).await;
         link.serve(Arc::new(Answering(Arc::downgrade(&core))));
@@ -203,6 +205,7 @@ impl Control {
         control.spawn(status::tell(Arc::clone(&core), told));
         control.spawn(leader::give_way(Arc::clone(&core)));
         control.spawn(trial::watch(Arc::clone(&core)));
+        control.spawn(crate::shared::enforce(Arc::clone(&core)));
         control.spawn(membership::enter(core));
         control.spawn(wall_clock::watch());
         Ok(control)

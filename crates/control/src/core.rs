@@ -7,6 +7,7 @@ use crate::figures::Figures;
 use crate::follow::Following;
 use crate::refusal::Refusal;
 use crate::rehearsals::Rehearsals;
+use crate::shared::Enforced;
 use crate::tokens::LastUsed;
 use crate::trial::Deadline;
 use sluice_consensus::{Consensus, Node, Store};
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) board: Board,
     pub(crate) figures: Figures,
     pub(crate) shared: SharedStore,
+    /// What operators said of breakers.
+    pub(crate) enforced: Enforced,
 }
 
 /// What this node knows of its own situation, beyond Raft.

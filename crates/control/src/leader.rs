@@ -5,6 +5,7 @@ use crate::core::{Core, Shared};
 use crate::levels;
 use crate::membership;
 use crate::refusal::Refusal;
+use crate::shared;
 use crate::trial;
 use crate::wire::{self, FromLeader, ToLeader};
 use sluice_consensus::{Applied, Author, Body, Envelope, ProposeError};
@@ -113,6 +114,7 @@ pub(crate) async fn serve(core: &Shared, what: ToLeader) -> FromLeader {
         } => record(core, collection, key, value, exists, actor)
             .await
             .map(|()| FromLeader::Done),
+        ToLeader::Override(order) => shared::lead(core, order).await.map(|()| FromLeader::Done),
         ToLeader::Member { name, op, actor } => membership::change(core, &name, op, &actor)
             .await
             .map(|()| FromLeader::Done),
@@ -280,7 +282,11 @@ fn writes(what: &ToLeader) -> bool {
         ToLeader::Change(request) | ToLeader::Try(request) => !request.dry_run,
         // A level that was raised already is raised again for nothing.
         ToLeader::View | ToLeader::Admit { .. } | ToLeader::Place { .. } | ToLeader::Finalize { .. } => false,
-        ToLeader::Trial(_) | ToLeader::Record { .. } | ToLeader::Member { .. } | ToLeader::Transfer { .. } => true,
+        ToLeader::Trial(_)
+        | ToLeader::Override(_)
+        | ToLeader::Record { .. }
+        | ToLeader::Member { .. }
+        | ToLeader::Transfer { .. } => true,
     }
 }
 
@@ -288,6 +294,7 @@ fn unknown(what: &ToLeader, error: &CallError) -> Refusal {
     let request_id = match what {
         ToLeader::Change(request) | ToLeader::Try(request) => &request.actor.request_id,
         ToLeader::Trial(order) => &order.actor.request_id,
+        ToLeader::Override(order) => &order.actor.request_id,
         ToLeader::Record { actor, .. } | ToLeader::Member { actor, .. } | ToLeader::Transfer { actor, .. } => {
             &actor.request_id
         }

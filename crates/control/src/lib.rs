@@ -3,8 +3,9 @@
 //! Owns: what is asked of the configuration and whether it may be (`change`); what becomes of a version
 //! that is tried first (`trial`); which version this
 //! node serves by, and that no version can keep it down (`follow`, `boot_guard`); how nodes form a
-//! cluster, enter it and leave it (`membership`); who may operate it (`tokens`); what is told of all
-//! that: status, readiness, views, events.
+//! cluster, enter it and leave it (`membership`); who may operate it (`tokens`); what is said of breakers
+//! by hand, and what all nodes know of limits and breakers (`shared`); what is told of all that: status,
+//! readiness, views, events.
 //!
 //! Must never know: HTTP, routes, requests, how a log is kept, how bytes cross the link.
 //!
@@ -17,7 +18,7 @@
 //! ```
 //!
 //! Pure and tested by value: `boot_guard`, `readiness`, `trial::deadline`, `events::picture`, `membership::forming`,
-//! `membership::admission`, `change::plan`, `digest`. Around them are shells that ask, write and
+//! `membership::admission`, `change::plan`, `digest`, `shared::{overrides, breakers, limits}`. Around them are shells that ask, write and
 //! wait.
 
 #![forbid(unsafe_code)]
@@ -43,6 +44,7 @@ mod refusal;
 mod rehearsals;
 mod rfc3339;
 mod service;
+mod shared;
 mod status;
 mod tokens;
 mod trial;
@@ -58,6 +60,11 @@ pub use control::{Config, Control, StartError};
 pub use events::{Event, Hears, Listener};
 pub use refusal::Refusal;
 pub use rehearsals::{Rehearsals, Rehearsing};
+pub use shared::{
+    BreakerAct, BreakerNodeView, BreakerOrder, BreakerOrdered, BreakerView, BreakersView, CauseView, CountsView,
+    DecisionsView, LONGEST_OVERRIDE, LimitKeyView, LimitNodeView, LimitSeenView, LimitsView, NodeCountsView,
+    OverrideView, RefusalsView, ResetView, RuleView, SHORTEST_OVERRIDE, Silent, StandingView, TokensOutView,
+};
 pub use trial::{LONGEST_TRIAL, SHORTEST_TRIAL, TrialOp, TrialOrder};
 pub use view::{
     ClusterView, Degraded, MemberOp, NodeView, OpenTrial, PastTrial, ReadyView, Role, TokenRole, TokenView,

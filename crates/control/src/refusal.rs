@@ -106,6 +106,12 @@ pub enum Refusal {
         /// What it waits for.
         why: String,
     },
+    /// No node reaches the store of shared state.
+    #[error("the store of shared state does not answer: {why}")]
+    StoreAway {
+        /// What is known about it.
+        why: String,
+    },
     /// A fault of ours.
     #[error("{why}")]
     Internal {

@@ -17,6 +17,12 @@ pub(crate) fn from_ms(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
+/// The same of a time of this machine's clock.
+pub(crate) fn of(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// The Gregorian date of a day counted from 1970-01-01. Years are counted from March, so that the
 /// day that comes and goes stands at a year's end.
 fn civil(days: u64) -> (u64, u64, u64) {

@@ -4,6 +4,7 @@ use crate::core::{Core, Shared};
 use crate::leader;
 use crate::membership;
 use crate::refusal::Refusal;
+use crate::shared::Asked;
 use crate::wire::{self, FromLeader, ToLeader};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -27,12 +28,20 @@ impl Serve for Answering {
                     membership::obey(&core, &wire::decode(&body)?);
                     Ok(Vec::new())
                 }
+                Service::SHARED => shared(&core, &from, wire::decode(&body)?).await,
                 Service(other) => Err(format!(
                     "service {other} is not known here: is this node's binary older?"
                 )),
             }
         })
     }
+}
+
+async fn shared(core: &Shared, from: &Identity, asked: Asked) -> Result<Vec<u8>, String> {
+    if membership::is_stranger(core, from.id) {
+        return Err(format!("{} is no member of the cluster", from.name));
+    }
+    reply(&crate::shared::answer(core, asked).await)
 }
 
 async fn forward(core: &Shared, from: &Identity, what: ToLeader) -> Result<Vec<u8>, String> {

@@ -4,6 +4,7 @@
 use crate::change::{Actor, ChangeReply, ChangeRequest};
 use crate::membership::forming::{Promise, Standing};
 use crate::refusal::Refusal;
+use crate::shared::BreakerOrder;
 use crate::trial::TrialOrder;
 use crate::view::{ClusterView, MemberOp};
 use serde::de::DeserializeOwned;
@@ -31,6 +32,8 @@ pub(crate) enum ToLeader {
         exists: Option<bool>,
         actor: Actor,
     },
+    /// Set a breaker by hand, or let it decide again.
+    Override(BreakerOrder),
     /// Change the membership.
     Member { name: String, op: MemberOp, actor: Actor },
     /// Hand the leadership over.

@@ -32,6 +32,7 @@ mod tree;
 
 pub use check::check;
 pub use declared::Document;
+pub use decode::fields::nearest;
 pub use diagnostic::{Diagnostic, Severity};
 pub use diff::{Change, ChangeKind, diff, render_diff};
 pub use format::Format;
@@ -42,9 +43,9 @@ pub use render::render;
 pub use schema::{reference, schema};
 pub use tree::{MAX_BYTES, MAX_DEPTH};
 
-/// The feature level of this version: the highest that its fields need, and no less than 2, which versions on trial
+/// The feature level of this version: the highest that its fields need, and no less than 3, which breakers set by hand
 /// need. A cluster's level rises when all its nodes know a higher one.
 pub const LEVEL: u32 = {
     let fields = decode::fields::highest_level();
-    if fields < 2 { 2 } else { fields }
+    if fields < 3 { 3 } else { fields }
 };

@@ -116,4 +116,6 @@ impl Service {
     pub const PREPARE: Self = Self(4);
     /// Joining, promoting, removing, replacing.
     pub const MEMBERS: Self = Self(5);
+    /// What a node knows of limits and breakers.
+    pub const SHARED: Self = Self(6);
 }

@@ -1,9 +1,11 @@
 //! The paths.
 
+mod breakers;
 mod cluster;
 mod config;
 mod events;
 mod health;
+mod limits;
 mod tokens;
 
 use crate::Config;
@@ -37,6 +39,11 @@ pub(crate) fn router(config: Config) -> Router {
         .route("/v1/cluster/upgrade/finalize", post(cluster::finalize))
         .route("/v1/drain", post(cluster::drain))
         .route("/v1/undrain", post(cluster::undrain))
+        .route("/v1/breakers", get(breakers::list))
+        .route("/v1/breakers/{upstream}/{act}", post(breakers::order))
+        .route("/v1/limits", get(limits::list))
+        .route("/v1/limits/{name}", get(limits::show))
+        .route("/v1/limits/{name}/reset", post(limits::reset))
         .route("/v1/events", get(events::events))
         .route("/v1/settings", get(health::settings))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))

@@ -13,9 +13,10 @@ use crate::core::{Core, HEALTHY, Shared, lock};
 use crate::history;
 use crate::members;
 use crate::readiness::Readiness;
+use crate::shared::{self, Stored};
 use crate::status;
 use crate::view::VersionView;
-use picture::{News, Picture};
+use picture::{Breaker, News, Picture};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,7 +34,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 pub struct Event {
     /// Which, on this node: rises with each, and is another after a restart.
     pub id: String,
-    /// `version`, `live`, `leader`, `member` or `degraded`.
+    /// `version`, `live`, `leader`, `member`, `degraded` or `breaker`.
     pub kind: &'static str,
     /// One JSON object, in one line.
     pub data: String,
@@ -82,16 +83,20 @@ pub(crate) async fn watch(core: Shared, mut ready: watch::Receiver<Readiness>) {
     let mut live = core.published.live_changed();
     let mut heard = core.link.heard_changed();
     let mut situation = core.situation.subscribe();
+    let mut transitions = core.shared.breakers().transitions();
+    let mut overrides = core.enforced.changed();
     loop {
         head.mark_unchanged();
         raft.mark_unchanged();
         live.mark_unchanged();
         heard.mark_unchanged();
+        overrides.mark_unchanged();
         let draining = situation.borrow_and_update().draining;
         let readiness = ready.borrow_and_update().clone();
         let picture = Picture {
             cluster: members::view(&core),
             degraded: status::ready_view(&core, &readiness).degraded,
+            breakers: breakers(&core),
         };
         core.board.look(picture, |version| made(&core, version));
         core.board
@@ -104,11 +109,32 @@ pub(crate) async fn watch(core: Shared, mut ready: watch::Receiver<Readiness>) {
             _ = live.changed() => {}
             _ = heard.changed() => {}
             _ = situation.changed() => {}
+            _ = overrides.changed() => {}
+            // Also where some were missed: what is now is looked at anyway.
+            _ = transitions.recv() => {}
             // Silence wakes nobody.
             () = sleep(HEALTHY) => {}
         }
         sleep(SETTLE).await;
     }
+}
+
+/// This node's breakers, as they are told.
+fn breakers(core: &Core) -> Vec<Breaker> {
+    let overrides = core.enforced.overrides();
+    let told = shared::report(&core.shared).into_iter().map(|report| Breaker {
+        set: overrides.of(&report.key).map(Stored::view),
+        upstream: report.key.upstream.to_string(),
+        route: report.key.route.map(|(gateway, id)| format!("{gateway}/{id}")),
+        state: report.state,
+        since: report.since,
+        epoch: report.epoch,
+        shared: report.shared,
+        cause: report.cause,
+        next_probe: report.next_probe,
+        by: report.by,
+    });
+    told.collect()
 }
 
 // === impl Board ===
@@ -232,6 +258,7 @@ mod tests {
                 nodes: Vec::new(),
             },
             degraded: Vec::new(),
+            breakers: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is new between two looks at the cluster. Pure.
 
+use crate::shared::{CauseView, OverrideView};
 use crate::view::{ClusterView, Degraded, NodeView, OpenTrial, Role, VersionView};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,6 +13,24 @@ const VERSIONS: u64 = 64;
 pub(crate) struct Picture {
     pub(crate) cluster: ClusterView,
     pub(crate) degraded: Vec<Degraded>,
+    /// This node's breakers.
+    pub(crate) breakers: Vec<Breaker>,
+}
+
+/// What a breaker does on this node, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Breaker {
+    pub(crate) upstream: String,
+    pub(crate) route: Option<String>,
+    pub(crate) state: String,
+    pub(crate) since: String,
+    pub(crate) epoch: u64,
+    pub(crate) shared: bool,
+    pub(crate) cause: Option<CauseView>,
+    pub(crate) next_probe: Option<String>,
+    pub(crate) by: Vec<String>,
+    #[serde(rename = "override")]
+    pub(crate) set: Option<OverrideView>,
 }
 
 /// One thing that is new.
@@ -51,6 +70,12 @@ pub(crate) enum News {
         since: String,
         why: String,
         over: bool,
+    },
+    /// A breaker does something else on the node that tells this, or was set by hand.
+    Breaker {
+        node: String,
+        #[serde(flatten)]
+        breaker: Box<Breaker>,
     },
 }
 
@@ -108,6 +133,7 @@ impl Picture {
             }
         }
         self.degraded(before, &mut news);
+        self.breakers(before, &mut news);
         news
     }
 
@@ -134,6 +160,18 @@ impl Picture {
                 draining: gone.draining,
             });
         }
+    }
+
+    fn breakers(&self, before: Option<&Self>, news: &mut Vec<News>) {
+        let then = before.map(|before| before.breakers.as_slice()).unwrap_or_default();
+        let told = |breaker: &&Breaker| match then.iter().find(|then| then.is_of(breaker)) {
+            Some(then) => !then.does_as(breaker),
+            None => !breaker.is_at_rest(),
+        };
+        news.extend(self.breakers.iter().filter(told).map(|breaker| News::Breaker {
+            node: self.cluster.answered_by.clone(),
+            breaker: Box::new(breaker.clone()),
+        }));
     }
 
     fn degraded(&self, before: Option<&Self>, news: &mut Vec<News>) {
@@ -165,6 +203,24 @@ fn by_name(view: Option<&ClusterView>) -> BTreeMap<&str, &NodeView> {
     by_name
 }
 
+// === impl Breaker ===
+
+impl Breaker {
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.upstream, &self.route) == (&other.upstream, &other.route)
+    }
+
+    /// When it may be probed is told anew each time, and is no news by itself.
+    fn does_as(&self, other: &Self) -> bool {
+        (&self.state, self.epoch, self.shared, &self.by, &self.set)
+            == (&other.state, other.epoch, other.shared, &other.by, &other.set)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.state == "closed" && self.set.is_none()
+    }
+}
+
 // === impl News ===
 
 impl News {
@@ -176,6 +232,7 @@ impl News {
             Self::Leader { .. } => "leader",
             Self::Member { .. } => "member",
             Self::Degraded { .. } => "degraded",
+            Self::Breaker { .. } => "breaker",
         }
     }
 }
@@ -223,6 +280,22 @@ mod tests {
                 nodes: vec![node("n1", version), node("n2", version)],
             },
             degraded: Vec::new(),
+            breakers: Vec::new(),
+        }
+    }
+
+    fn breaker(state: &str, epoch: u64) -> Breaker {
+        Breaker {
+            upstream: "orders".to_owned(),
+            route: None,
+            state: state.to_owned(),
+            since: String::new(),
+            epoch,
+            shared: true,
+            cause: None,
+            next_probe: None,
+            by: Vec::new(),
+            set: None,
         }
     }
 
@@ -244,6 +317,30 @@ mod tests {
         assert_eq!(kinds(&news), ["version", "version", "live", "live"]);
         assert!(matches!(news[0], News::Version { version: 4, .. }));
         assert_eq!(picture(1_000).since(Some(&picture(3)), |_| None).len(), 64 + 2);
+    }
+
+    #[test]
+    fn a_breaker_is_news_when_it_does_something_else_and_at_first_only_where_it_is_not_at_rest() {
+        let at = |breaker| Picture {
+            breakers: vec![breaker],
+            ..picture(3)
+        };
+        let (closed, open) = (at(breaker("closed", 1)), at(breaker("open", 2)));
+        let told = |after: &Picture, before: &Picture| kinds(&after.since(Some(before), |_| None));
+        assert_eq!(told(&closed, &picture(3)), Vec::<&str>::new());
+        assert_eq!(told(&open, &picture(3)), ["breaker"]);
+        assert_eq!(told(&open, &closed), ["breaker"]);
+        assert_eq!(told(&closed, &open), ["breaker"]);
+        let later = Breaker {
+            next_probe: Some("2026-11-30T10:00:00.000Z".to_owned()),
+            ..breaker("open", 2)
+        };
+        assert_eq!(told(&at(later), &open), Vec::<&str>::new());
+        assert_eq!(
+            told(&at(breaker("open", 4)), &open),
+            ["breaker"],
+            "it was half open meanwhile"
+        );
     }
 
     #[test]

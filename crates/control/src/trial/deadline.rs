@@ -38,8 +38,8 @@ impl Deadline {
     }
 }
 
-/// How long from now on; never longer than was asked for.
-fn left(begun_ms: u64, confirm_by_ms: u64, now_ms: u64) -> Duration {
+/// How long from now on something lasts that the log says by the clock of a leader; never longer than was asked for.
+pub(crate) fn left(begun_ms: u64, confirm_by_ms: u64, now_ms: u64) -> Duration {
     let whole = confirm_by_ms.saturating_sub(begun_ms);
     Duration::from_millis(confirm_by_ms.saturating_sub(now_ms).min(whole))
 }

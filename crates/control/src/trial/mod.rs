@@ -13,7 +13,7 @@
 mod deadline;
 mod view;
 
-pub(crate) use deadline::Deadline;
+pub(crate) use deadline::{Deadline, left};
 pub(crate) use view::{open, past};
 
 use crate::change::{

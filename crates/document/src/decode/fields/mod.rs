@@ -100,7 +100,7 @@ pub(crate) const fn highest_level() -> u32 {
 }
 
 /// The name of `names` that was probably meant by `found`, if any is near.
-pub(crate) fn nearest<'n>(found: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(found: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let found = found.to_lowercase();
     // A name is compared only where its length allows nearness: what stands in a document may be long.
     if found.len() > 100 {
