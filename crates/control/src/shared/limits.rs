@@ -6,9 +6,11 @@ use super::view::{
     StandingView, TokensOutView,
 };
 use crate::refusal::Refusal;
+use crate::rfc3339;
 use serde::{Deserialize, Serialize};
-use sluice_document::nearest;
-use sluice_shared_store::SharedStore;
+use sluice_document::{declared, nearest};
+use sluice_shared_state::{Algorithm, Calendar, Mode, OnFailure, Rule, Scope};
+use sluice_shared_store::{KeyView, RefusedKey, SharedStore, TokensOut, ViewError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So many names are listed where one is not known.
@@ -32,28 +34,150 @@ pub(crate) struct LimitReport {
 
 /// This node's, and so many of the keys that it refused most.
 pub(super) fn report(node: &str, store: &SharedStore, top: usize) -> LimitsReport {
-    let _ = (store, top);
+    let seen = store.limits().seen().into_iter().map(|seen| LimitSeenView {
+        rule: rule(&seen.rule),
+        declared: seen.declared,
+        decisions: seen
+            .decisions
+            .into_iter()
+            .map(|(outcome, source, count)| DecisionsView {
+                outcome: outcome.as_str().to_owned(),
+                source: source.as_str().to_owned(),
+                count,
+            })
+            .collect(),
+    });
     LimitsReport {
         node: node.to_owned(),
-        ..LimitsReport::default()
+        limits: seen.collect(),
+        top: store.limits().top(top).iter().map(|key| refusals(node, key)).collect(),
     }
 }
 
 /// How the limits of this name stand here for a value of their key.
 pub(super) async fn look(node: &str, store: &SharedStore, name: &str, key: &str) -> Told {
-    let _ = (node, store, name, key);
-    Told::Unknown
+    let views = match store.limits().look(name, key).await {
+        Ok(views) => views,
+        Err(ViewError::Unknown(_)) => return Told::Unknown,
+        Err(ViewError::Away(why)) => return Told::Away { why },
+    };
+    let standing = |view: KeyView| {
+        let stored = view.stored.as_ref();
+        StandingView {
+            rule: rule(&view.rule),
+            used: stored.map(|stored| stored.used),
+            left: stored.map(|stored| stored.left),
+            reset: stored.map(|stored| stored.reset.as_secs_f64()),
+            out: stored.map_or_else(Vec::new, |stored| stored.out.iter().map(out).collect()),
+            refusals: view.refused.as_ref().map(|key| refusals(node, key)),
+            nodes: view
+                .here
+                .map(|here| LimitNodeView {
+                    name: node.to_owned(),
+                    remaining: here.remaining,
+                    reset: here.reset.as_secs_f64(),
+                    source: here.source.as_str().to_owned(),
+                })
+                .into_iter()
+                .collect(),
+        }
+    };
+    Told::Limit(LimitReport {
+        node: node.to_owned(),
+        limits: views.into_iter().map(standing).collect(),
+    })
 }
 
 /// Forgets in the store what was spent.
 pub(super) async fn reset(store: &SharedStore, name: &str, key: &str) -> Told {
-    let _ = (store, name, key);
-    Told::Unknown
+    match store.limits().reset(name, key).await {
+        Ok(counts) => Told::Reset(counts),
+        Err(ViewError::Unknown(_)) => Told::Unknown,
+        Err(ViewError::Away(why)) => Told::Away { why },
+    }
 }
 
 /// Another node reset it: what this one thinks is asked again.
 pub(super) fn forget(store: &SharedStore, name: &str, key: &str) {
-    let _ = (store, name, key);
+    store.limits().forget(name, key);
+}
+
+/// A limit as the document writes it.
+fn rule(rule: &Rule) -> RuleView {
+    let (gateway, route) = match &rule.scope {
+        Scope::Gateway(gateway) => (gateway, None),
+        Scope::Route(gateway, route) => (gateway, Some(route.to_string())),
+    };
+    let (algorithm, limit, per, burst) = match &rule.algorithm {
+        Algorithm::SlidingWindow { limit, window } => (
+            "sliding_window",
+            u64::from(*limit),
+            Some(declared::Duration(*window).to_string()),
+            None,
+        ),
+        Algorithm::TokenBucket { limit, per, depth } => (
+            "token_bucket",
+            u64::from(*limit),
+            Some(declared::Duration(*per).to_string()),
+            Some(u64::from(*depth)),
+        ),
+        Algorithm::FixedWindow { limit, calendar } => ("fixed_window", *limit, Some(windows(calendar)), None),
+        Algorithm::Concurrency { limit, .. } => ("concurrency", u64::from(*limit), None, None),
+    };
+    RuleView {
+        name: rule.name.to_string(),
+        gateway: gateway.to_string(),
+        route,
+        algorithm: algorithm.to_owned(),
+        limit,
+        per,
+        burst,
+        mode: match rule.mode {
+            Mode::Exact => "exact",
+            Mode::Fast => "fast",
+        }
+        .to_owned(),
+        on_failure: match rule.on_failure {
+            OnFailure::Local => "local",
+            OnFailure::Open => "open",
+            OnFailure::Closed => "closed",
+        }
+        .to_owned(),
+        version: rule.version,
+    }
+}
+
+fn windows(calendar: &Calendar) -> String {
+    match calendar {
+        Calendar::Every(length) => declared::Duration(*length).to_string(),
+        Calendar::Minute => "minute".to_owned(),
+        Calendar::Hour(_) => "hour".to_owned(),
+        Calendar::Day(_) => "day".to_owned(),
+        Calendar::Month(_) => "month".to_owned(),
+    }
+}
+
+fn out(out: &TokensOut) -> TokensOutView {
+    TokensOutView {
+        node: out.node.as_deref().map(str::to_owned),
+        tokens: out.tokens,
+    }
+}
+
+fn refusals(node: &str, key: &RefusedKey) -> RefusalsView {
+    let RuleView {
+        name, gateway, route, ..
+    } = rule(&key.rule);
+    RefusalsView {
+        name,
+        gateway,
+        route,
+        key: key.value.to_string(),
+        refused: key.refused,
+        excess: key.excess,
+        last: rfc3339::of(key.last),
+        nodes: vec![node.to_owned()],
+    }
 }
 
 /// All limits, by what all nodes say of them.
