@@ -2,10 +2,13 @@
 
 mod cluster;
 mod configuration;
+mod shared;
 mod values;
 
 pub(crate) use cluster::*;
 pub(crate) use configuration::*;
+pub(crate) use shared::*;
+pub(crate) use values::RouteName;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -23,6 +26,10 @@ Exit codes: 1 refused; 2 wrong usage; 3 the admin API cannot be reached, or is g
 const MEMBERS: &str = "\
 Exit codes: 0 done; 1 refused; 2 wrong usage; 3 no node, no leader or no majority could be reached; 5 nobody knows \
 whether it was done.";
+
+const ORDERING: &str = "\
+Exit codes: 0 done on all nodes; 1 refused; 2 wrong usage; 3 no node, no leader or no majority could be reached; 5 written \
+down but not done on all nodes yet, or nobody knows whether it was.";
 
 /// An API gateway that is a cluster: every node is this one binary.
 ///
@@ -127,7 +134,7 @@ Exit codes: 0 ended as asked, drained; 1 it could not go on, or was told twice t
     /// are not touched. While a version is on trial, going back to the one before it ends the trial.
     #[command(after_help = CHANGING)]
     Rollback(Rollback),
-    /// Follow what happens in the cluster: versions, where they are live, leader, members, what is degraded
+    /// Follow what happens in the cluster: versions, where they are live, leader, members, breakers, what is degraded
     ///
     /// First comes what is now. Ends with Ctrl-C. With --json each event is one object in one line.
     #[command(after_help = FOLLOWING)]
@@ -151,6 +158,12 @@ Exit codes: 0 ended as asked, drained; 1 it could not go on, or was told twice t
     /// all tables at once, --limit or not.
     #[command(after_help = LOOKING)]
     Top(Top),
+    /// Show the limits of the cluster, and who is refused by them
+    #[command(after_help = LOOKING)]
+    Limits(Limits),
+    /// Show the breakers of the cluster, and set them by hand
+    #[command(after_help = LOOKING)]
+    Breakers(Breakers),
     /// List members and change who they are
     #[command(after_help = MEMBERS)]
     Members(Members),

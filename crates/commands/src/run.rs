@@ -1,7 +1,8 @@
 //! From the words of a line to the command that they mean.
 
 use crate::arguments::{
-    Demo, Line, Members, MembersAct, Reach, Rescue, Split, SplitAct, Token, TokenAct, Upgrade, UpgradeAct, Verb,
+    Breakers, BreakersAct, Demo, Limits, LimitsAct, Line, Members, MembersAct, Reach, Rescue, Split, SplitAct, Token,
+    TokenAct, Upgrade, UpgradeAct, Verb,
 };
 use crate::client::{Environment, Failure, find};
 use crate::documents;
@@ -171,6 +172,8 @@ async fn speak(verb: &Verb, session: &Session<'_>) -> Result<Exit, Failure> {
         Verb::Status(args) => verbs::status(args, session).await,
         Verb::Upgrade(args) => verbs::upgrade(&args.act, session).await,
         Verb::Top(args) => verbs::top(args, session).await,
+        Verb::Limits(args) => verbs::limits(args.act.as_ref(), session).await,
+        Verb::Breakers(args) => verbs::breakers(args.act.as_ref(), session).await,
         Verb::Members(args) => verbs::members(args.act.as_ref(), session).await,
         Verb::Drain(args) => verbs::drain(args, session).await,
         Verb::Undrain(args) => verbs::undrain(args, session).await,
@@ -214,6 +217,18 @@ fn own_reach(verb: &Verb) -> Option<Reach> {
         Verb::Events(args) => args.reach.clone(),
         Verb::Status(args) => args.reach.clone(),
         Verb::Top(args) => args.reach.clone(),
+        Verb::Limits(Limits { act, reach }) => match act {
+            None => reach.clone(),
+            Some(LimitsAct::List(args)) => args.reach.or(reach),
+            Some(LimitsAct::Show(args) | LimitsAct::Reset(args)) => args.reach.or(reach),
+            Some(LimitsAct::Top(args)) => args.reach.or(reach),
+        },
+        Verb::Breakers(Breakers { act, reach }) => match act {
+            None => reach.clone(),
+            Some(BreakersAct::List(args)) => args.reach.or(reach),
+            Some(BreakersAct::Open(args) | BreakersAct::Close(args)) => args.reach.or(reach),
+            Some(BreakersAct::Release(args)) => args.reach.or(reach),
+        },
         Verb::Members(Members { act, reach }) => match act {
             None => reach.clone(),
             Some(MembersAct::List(args)) => args.reach.or(reach),

@@ -1,6 +1,7 @@
 //! The cluster as this node sees it.
 
 use crate::core::Core;
+use crate::status;
 use crate::trial;
 use crate::view::{ClusterView, NodeView, Role};
 use sluice_consensus::{Head, Member};
@@ -48,6 +49,7 @@ fn node(core: &Core, head: &Head, member: &Member) -> NodeView {
         why_not_live: None,
         reachable: false,
         draining: false,
+        shared_store: None,
     };
     if member.id == core.id {
         let situation = core.situation.borrow();
@@ -58,6 +60,7 @@ fn node(core: &Core, head: &Head, member: &Member) -> NodeView {
         view.why_not_live = situation.not_live.as_ref().map(|(why, _)| why.clone());
         view.reachable = true;
         view.draining = situation.draining;
+        view.shared_store = status::reaches_store(&core.shared.state().borrow());
     } else if let Some(heard) = core.heard(member.id) {
         view.binary = Some(heard.identity.binary.clone());
         view.level = Some(heard.status.level);
@@ -66,6 +69,7 @@ fn node(core: &Core, head: &Head, member: &Member) -> NodeView {
         view.why_not_live = heard.status.why_not_live;
         view.reachable = true;
         view.draining = heard.status.draining;
+        view.shared_store = heard.status.shared_store;
     }
     view
 }

@@ -74,7 +74,7 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
 }
 
 /// Whether the shared store is reached; `None` where there is none.
-fn reaches_store(state: &StoreState) -> Option<bool> {
+pub(crate) fn reaches_store(state: &StoreState) -> Option<bool> {
     match state {
         StoreState::Memory => None,
         StoreState::Reached => Some(true),

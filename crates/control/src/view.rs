@@ -65,6 +65,9 @@ pub struct NodeView {
     pub reachable: bool,
     /// Whether it is leaving.
     pub draining: bool,
+    /// Whether it reaches the store of limits and breakers; `None` where it has none, or was not heard.
+    #[serde(default)]
+    pub shared_store: Option<bool>,
 }
 
 /// A member's part in Raft.

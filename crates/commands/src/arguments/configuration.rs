@@ -24,7 +24,7 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "PART", value_parser = scope)]
     pub(crate) scope: Option<String>,
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) limits: TrialLimits,
     #[command(flatten)]
     pub(crate) change: Change,
     /// Wait until it is live on all healthy nodes, or committed by a majority
@@ -50,7 +50,7 @@ pub(crate) struct Change {
 
 /// Within which limits a change is live at first.
 #[derive(Debug, Default, Args)]
-pub(crate) struct Limits {
+pub(crate) struct TrialLimits {
     /// Undo it unless `sluice confirm` comes within this time (1s to 24h)
     #[arg(long, value_name = "DURATION", value_parser = trial)]
     pub(crate) confirm_within: Option<Duration>,
@@ -163,7 +163,7 @@ pub(crate) struct Rollback {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) limits: TrialLimits,
     #[command(flatten)]
     pub(crate) change: Change,
     /// Wait until it is live on all healthy nodes, or committed by a majority
@@ -232,7 +232,7 @@ pub(crate) struct SplitSet {
     #[command(flatten)]
     pub(crate) change: Change,
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) limits: TrialLimits,
     /// Wait until it is live on all healthy nodes, or committed by a majority
     #[arg(long, value_name = "all|majority", default_value = "majority")]
     pub(crate) wait: Wait,

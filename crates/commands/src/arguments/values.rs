@@ -41,6 +41,15 @@ pub(super) fn trial(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long a breaker stays as it is set.
+pub(super) fn lasting(text: &str) -> Result<Duration, String> {
+    let lasting = within(text, 7 * 24)?.ok_or_else(|| "a week (168h) is the most".to_owned())?;
+    match lasting < Duration::from_secs(1) {
+        true => Err("a second is the least".to_owned()),
+        false => Ok(lasting),
+    }
+}
+
 impl std::fmt::Display for RouteName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.gateway, self.id)
@@ -76,6 +85,11 @@ impl std::str::FromStr for ArmWeight {
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    within(text, 24)?.ok_or_else(|| "a day is the most".to_owned())
+}
+
+/// A duration; nothing where it is longer than so many hours.
+fn within(text: &str, hours: u64) -> Result<Option<Duration>, String> {
     let why = || "write a whole number with ms, s, m or h, such as 300ms or 10s".to_owned();
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(why)?;
     let (number, unit) = text.split_at(split);
@@ -87,7 +101,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => return Err(why()),
     };
-    let ms = number.checked_mul(unit).filter(|ms| *ms <= 24 * 3_600_000);
-    ms.map(Duration::from_millis)
-        .ok_or_else(|| "a day is the most".to_owned())
+    let ms = number.checked_mul(unit).filter(|ms| *ms <= hours * 3_600_000);
+    Ok(ms.map(Duration::from_millis))
 }

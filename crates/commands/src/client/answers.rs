@@ -100,6 +100,8 @@ pub(crate) struct Member {
     pub(crate) reachable: bool,
     #[serde(default)]
     pub(crate) draining: bool,
+    #[serde(default)]
+    pub(crate) shared_store: Option<bool>,
 }
 
 /// `GET /readyz`.

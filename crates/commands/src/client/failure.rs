@@ -155,6 +155,7 @@ impl std::fmt::Display for Problem {
                 "somebody changed it meanwhile; look with `sluice diff` and `sluice history`, then apply again"
             }
             "version_pruned" => "`sluice history` shows the versions that are kept",
+            "limit_store" => "`sluice status` shows which nodes reach it",
             "outcome_unknown" => "`sluice history` shows whether it was done",
             _ => "",
         };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 fn view() -> Value {
     json!({"name": "shop", "id": "00ff", "term": 4, "leader": "n2", "version": 7, "level": 1, "nodes": [
         {"name": "n1", "id": "01", "role": "voter", "peer": "127.0.0.1:7081", "admin": "127.0.0.1:9081", "zone": null, "binary": "0.1.0",
-         "committed": 7, "live": 7, "why_not_live": null, "reachable": true, "draining": false},
+         "committed": 7, "live": 7, "why_not_live": null, "reachable": true, "draining": false, "shared_store": false},
         {"name": "n2", "id": "02", "role": "voter", "peer": "127.0.0.1:7082", "admin": "127.0.0.1:9082", "zone": "a", "binary": "0.1.0",
          "committed": 7, "live": 6, "why_not_live": "no listener partner", "reachable": true, "draining": false},
         {"name": "n3", "id": "03", "role": "learner", "peer": "127.0.0.1:7083", "admin": "127.0.0.1:9083", "zone": null, "binary": null,
@@ -37,6 +37,7 @@ fn status_shows_every_member_with_what_keeps_it_back() {
         "cluster shop, version 7, leader n2 (term 4)",
         "n2 *",
         "no listener partner",
+        "live, counts limits alone",
         "unreachable",
         "n1 is not ready: draining",
         "majority: n3 is gone",

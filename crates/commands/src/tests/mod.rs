@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod double;
 mod failures;
+mod shared;
 mod split;
 mod top;
 mod trials;

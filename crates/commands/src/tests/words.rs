@@ -68,6 +68,12 @@ fn what_makes_no_sense_is_wrong_usage() {
         &["members", "form"],
         &["token", "create", "a", "--role", "king"],
         &["demo", "--port-offset", "60000"],
+        &["limits", "show", "a"],
+        &["limits", "top", "--limit", "0"],
+        &["breakers", "open", "a"],
+        &["breakers", "open", "a", "--why", ""],
+        &["breakers", "open", "a", "--why", "b", "--for", "169h"],
+        &["breakers", "open", "a", "--why", "b", "--route", "c"],
         &["fly"],
     ] {
         let error = parse(words).unwrap_err();

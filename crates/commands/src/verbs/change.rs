@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::present::{Present, present};
-use crate::arguments::{Change, Limits, Wait};
+use crate::arguments::{Change, TrialLimits, Wait};
 use crate::client::{Answer, Call, Failure, Trial, Written, encode};
 use crate::exit::Exit;
 use crate::table::shown;
@@ -40,7 +40,7 @@ pub(crate) enum Wanted<'a> {
 }
 
 /// The query that limits where, and for how long, a change is live at first.
-pub(crate) fn limited(limits: &Limits) -> String {
+pub(crate) fn limited(limits: &TrialLimits) -> String {
     let mut query = String::new();
     if !limits.on.is_empty() {
         let names: Vec<String> = limits.on.iter().map(|name| encode(name)).collect();

@@ -68,6 +68,28 @@ fn tell(session: &Session<'_>, event: &Event) {
     }
 }
 
+/// What a breaker does now, and why.
+fn breaker(data: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let mut words = text(&data["upstream"]);
+    if let Some(route) = data["route"].as_str() {
+        words.push_str(&format!(" on {route}"));
+    }
+    words.push_str(&format!(" is {}", super::breakers::state(&text(&data["state"]))));
+    let (set, cause) = (&data["override"], &data["cause"]);
+    if set.is_object() {
+        let (who, until, why) = (text(&set["who"]), text(&set["until"]), text(&set["why"]));
+        words.push_str(&format!(", set by {who} until {until}: {why}"));
+    } else if data["state"] == "open" && cause.is_object() {
+        let by = super::breakers::criterion(&text(&cause["by"]));
+        words.push_str(&format!(", tripped by {}: {by}", text(&cause["node"])));
+    }
+    if data["shared"] == false {
+        words.push_str(&format!(" (on {} alone)", text(&data["node"])));
+    }
+    words
+}
+
 /// An event in words.
 fn line(kind: &str, data: &Value) -> String {
     let text = |name: &str| data[name].as_str().unwrap_or("-").to_owned();
@@ -122,6 +144,7 @@ fn line(kind: &str, data: &Value) -> String {
             };
             format!("{} {state}", text("name"))
         }
+        "breaker" => breaker(data),
         "degraded" if data["over"] == true => format!("{}: {} is over", text("node"), text("what")),
         "degraded" => format!("{}: {}: {}", text("node"), text("what"), text("why")),
         _ => data.to_string(),
@@ -143,6 +166,18 @@ mod tests {
         assert_eq!(
             line("leader", &json!({"leader": null, "term": 3})),
             "leader   nobody leads"
+        );
+        let open = json!({"node": "n1", "upstream": "orders", "route": null, "state": "open", "shared": true, "override": null,
+            "cause": {"node": "n2", "by": "failure_rate"}});
+        assert_eq!(
+            line("breaker", &open),
+            "breaker  orders is open, tripped by n2: too many failed"
+        );
+        let set = json!({"node": "n1", "upstream": "orders", "route": "web/buy", "state": "forced_closed", "shared": true,
+            "override": {"who": "ada", "until": "12:00", "why": "false alarm"}, "cause": null});
+        assert_eq!(
+            line("breaker", &set),
+            "breaker  orders on web/buy is closed by hand, set by ada until 12:00: false alarm"
         );
         let gone = json!({"name": "n2", "role": null, "reachable": false, "draining": false});
         assert_eq!(line("member", &gone), "member   n2 is no member any more");

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod apply;
+mod breakers;
 mod change;
 mod check;
 mod differ;
@@ -10,6 +11,7 @@ mod export;
 mod fmt;
 mod health;
 mod history;
+mod limits;
 mod members;
 mod present;
 mod rollback;
@@ -21,6 +23,7 @@ mod trial;
 mod upgrade;
 
 pub(crate) use apply::apply;
+pub(crate) use breakers::breakers;
 pub(crate) use check::check;
 pub(crate) use differ::differ;
 pub(crate) use drain::{drain, undrain};
@@ -29,6 +32,7 @@ pub(crate) use export::export;
 pub(crate) use fmt::fmt;
 pub(crate) use health::health;
 pub(crate) use history::history;
+pub(crate) use limits::limits;
 pub(crate) use members::members;
 pub(crate) use rollback::rollback;
 pub(crate) use split::split;

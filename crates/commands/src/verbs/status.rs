@@ -76,6 +76,10 @@ fn text(cluster: &Cluster, ready: &Ready) -> String {
                     _ => "live".to_owned(),
                 },
             };
+            let state = match node.shared_store {
+                Some(false) if node.reachable => format!("{state}, counts limits alone"),
+                _ => state,
+            };
             [
                 format!("{}{mark}", node.name),
                 node.role.clone(),
