@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// So many names are listed where one is not known.
 const LISTED: usize = 20;
 
+/// A limit's gateway, route and name: no two have the same.
+type Place = (String, Option<String>, String);
+
 /// A node's limits.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct LimitsReport {
@@ -182,7 +185,7 @@ fn refusals(node: &str, key: &RefusedKey) -> RefusalsView {
 
 /// All limits, by what all nodes say of them.
 pub(super) fn merged(reports: &[LimitsReport], top: usize, silent: Vec<Silent>) -> LimitsView {
-    let mut limits: BTreeMap<(String, Option<String>, String), LimitSeenView> = BTreeMap::new();
+    let mut limits: BTreeMap<Place, LimitSeenView> = BTreeMap::new();
     for seen in reports.iter().flat_map(|report| &report.limits) {
         match limits.get_mut(&place(&seen.rule)) {
             Some(known) => {
@@ -212,7 +215,7 @@ pub(super) fn standing(
     reports: &[LimitReport],
     silent: Vec<Silent>,
 ) -> Option<LimitKeyView> {
-    let mut limits: BTreeMap<(String, Option<String>, String), Vec<(&str, &StandingView)>> = BTreeMap::new();
+    let mut limits: BTreeMap<Place, Vec<(&str, &StandingView)>> = BTreeMap::new();
     for report in reports {
         for standing in &report.limits {
             let all = limits.entry(place(&standing.rule)).or_default();
@@ -275,7 +278,7 @@ pub(super) fn unknown(name: &str, reports: &[LimitsReport]) -> Refusal {
     Refusal::NotFound { what }
 }
 
-fn place(rule: &RuleView) -> (String, Option<String>, String) {
+fn place(rule: &RuleView) -> Place {
     (rule.gateway.clone(), rule.route.clone(), rule.name.clone())
 }
 
