@@ -20,8 +20,11 @@ pub mod guard;
 pub mod ledger;
 pub mod limit;
 
+mod broken;
 mod key;
 mod rule;
+#[cfg(test)]
+mod sim;
 mod time;
 
 pub use breaker::{BreakerKey, BreakerRule};

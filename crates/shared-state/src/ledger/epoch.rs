@@ -32,11 +32,12 @@ pub fn learn(window: Duration) -> Duration {
 }
 
 /// Which epoch it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Epoch {
     /// 0: none yet, all is lost.
     number: u64,
-    born: StoreTime,
+    /// When it was born or last prolonged; None where there is nothing to learn.
+    born: Option<StoreTime>,
     run: String,
 }
 
@@ -49,20 +50,41 @@ pub struct At<'h> {
     pub header: &'h Header,
     /// The epoch.
     pub epoch: u64,
-    /// When it was born, or last prolonged.
-    pub born: StoreTime,
+    /// When it was born, or last prolonged; None where there is nothing to learn.
+    pub born: Option<StoreTime>,
 }
 
 // === impl Epoch ===
 
 impl Epoch {
-    /// A round begins: `run` is the life of the store that serves it, `known` the epoch that the caller knows, `local`
-    /// whether the caller went on by itself.
-    pub fn enter(&mut self, now: StoreTime, run: &str, known: u64, local: bool) {
+    /// Of a store that has never had anything to lose: nothing is to be learnt.
+    #[must_use]
+    pub fn first() -> Self {
+        Self {
+            number: 1,
+            born: None,
+            run: String::new(),
+        }
+    }
+
+    /// Of a store that does not know what it lost.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            number: 0,
+            born: None,
+            run: String::new(),
+        }
+    }
+
+    /// A round begins: `run` is the life of the store that serves it, `local` whether the caller went on by itself. A
+    /// caller that is the only node there is knows all that can be learnt.
+    pub fn enter(&mut self, now: StoreTime, run: &str, header: &Header, local: bool) {
+        let known = header.epoch;
         let lost = self.number == 0 || self.run != run || known > self.number;
         // No window's learning is over so soon after its birth: until then nothing was granted, and what was declared
         // stays good.
-        let young = now < self.born + NOTICE;
+        let young = self.born.is_some_and(|born| now < born + NOTICE);
         if lost || (local && !young) {
             // Of two epochs without memory of each other, the time makes the difference.
             self.number = (self.number.max(known) + 1).max(if self.number == 0 { now.0 } else { 0 });
@@ -70,7 +92,7 @@ impl Epoch {
             self.run.push_str(run);
         }
         if lost || local {
-            self.born = now;
+            self.born = (local || header.live != 1).then_some(now);
         }
     }
 
@@ -82,7 +104,7 @@ impl Epoch {
 
     /// When it was born, or last prolonged.
     #[must_use]
-    pub fn born(&self) -> StoreTime {
+    pub fn born(&self) -> Option<StoreTime> {
         self.born
     }
 }
@@ -93,7 +115,7 @@ impl At<'_> {
     /// What is left of a time of learning of this length.
     #[must_use]
     pub fn learning(&self, learn: Duration) -> Duration {
-        (self.born + learn).since(self.now)
+        self.born.map_or(Duration::ZERO, |born| (born + learn).since(self.now))
     }
 }
 
@@ -103,49 +125,70 @@ mod tests {
 
     const SECOND: u64 = 1_000_000;
 
+    fn header(epoch: u64) -> Header {
+        Header {
+            from: super::super::From { node: 1, boot: 1 },
+            epoch,
+            local: false,
+            live: 3,
+            without: 0,
+        }
+    }
+
     #[test]
     fn a_store_without_memory_never_repeats_an_epoch() {
-        let (mut first, mut second) = (Epoch::default(), Epoch::default());
-        first.enter(StoreTime(SECOND), "", 0, false);
-        second.enter(StoreTime(SECOND + 1), "", 0, false);
+        let (mut first, mut second) = (Epoch::unknown(), Epoch::unknown());
+        first.enter(StoreTime(SECOND), "", &header(0), false);
+        second.enter(StoreTime(SECOND + 1), "", &header(0), false);
         assert_ne!(first.number(), second.number());
         // Its clock was set back meanwhile, and the caller knows a later one.
-        let mut third = Epoch::default();
-        third.enter(StoreTime(5), "", first.number(), false);
+        let mut third = Epoch::unknown();
+        third.enter(StoreTime(5), "", &header(first.number()), false);
         assert!(third.number() > first.number());
     }
 
     #[test]
     fn another_life_of_the_store_is_another_epoch() {
-        let mut epoch = Epoch::default();
-        epoch.enter(StoreTime(SECOND), "a", 0, false);
+        let mut epoch = Epoch::unknown();
+        epoch.enter(StoreTime(SECOND), "a", &header(0), false);
         let before = epoch.number();
-        epoch.enter(StoreTime(9 * SECOND), "a", before, false);
+        epoch.enter(StoreTime(9 * SECOND), "a", &header(before), false);
         assert_eq!(epoch.number(), before);
-        epoch.enter(StoreTime(9 * SECOND), "b", before, false);
+        epoch.enter(StoreTime(9 * SECOND), "b", &header(before), false);
         assert_ne!(epoch.number(), before);
-        assert_eq!(epoch.born(), StoreTime(9 * SECOND));
+        assert_eq!(epoch.born(), Some(StoreTime(9 * SECOND)));
     }
 
     #[test]
     fn an_old_copy_of_the_state_is_another_epoch() {
-        let mut epoch = Epoch::default();
-        epoch.enter(StoreTime(SECOND), "a", 0, false);
+        let mut epoch = Epoch::unknown();
+        epoch.enter(StoreTime(SECOND), "a", &header(0), false);
         let later = epoch.number() + 3;
-        epoch.enter(StoreTime(9 * SECOND), "a", later, false);
+        epoch.enter(StoreTime(9 * SECOND), "a", &header(later), false);
         assert!(epoch.number() > later);
     }
 
     #[test]
     fn who_comes_back_while_the_store_learns_prolongs_it() {
-        let mut epoch = Epoch::default();
-        epoch.enter(StoreTime(SECOND), "", 0, false);
-        epoch.enter(StoreTime(9 * SECOND), "", epoch.number(), true);
+        let mut epoch = Epoch::first();
+        epoch.enter(StoreTime(9 * SECOND), "", &header(1), true);
         let number = epoch.number();
-        epoch.enter(StoreTime(9 * SECOND + 1000), "", number, true);
-        assert_eq!((epoch.number(), epoch.born()), (number, StoreTime(9 * SECOND + 1000)));
+        assert_ne!(number, 1);
+        epoch.enter(StoreTime(9 * SECOND + 1000), "", &header(number), true);
+        assert_eq!(
+            (epoch.number(), epoch.born()),
+            (number, Some(StoreTime(9 * SECOND + 1000)))
+        );
         // When some windows may have been granted again, it is a new one.
-        epoch.enter(StoreTime(11 * SECOND), "", number, true);
+        epoch.enter(StoreTime(11 * SECOND), "", &header(number), true);
         assert_eq!(epoch.number(), number + 1);
+    }
+
+    #[test]
+    fn a_node_that_is_alone_in_the_world_need_not_wait() {
+        let mut epoch = Epoch::unknown();
+        let alone = Header { live: 1, ..header(0) };
+        epoch.enter(StoreTime(SECOND), "", &alone, false);
+        assert_eq!(epoch.born(), None);
     }
 }

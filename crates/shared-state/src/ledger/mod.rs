@@ -14,6 +14,7 @@ pub mod sliding;
 pub mod window;
 pub mod wire;
 
+use crate::broken::{Broken, broken};
 use crate::key::KeyId;
 use crate::rule::{Algorithm, Rule};
 use crate::time::StoreTime;
@@ -118,7 +119,7 @@ pub enum Script {
 }
 
 /// All counts of a store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     epoch: Epoch,
     counts: HashMap<KeyId, Kept>,
@@ -163,6 +164,16 @@ impl From {
 
 // === impl Ledger ===
 
+impl Default for Ledger {
+    /// Empty, and nothing is to be learnt of what was before.
+    fn default() -> Self {
+        Self {
+            epoch: Epoch::first(),
+            counts: HashMap::new(),
+        }
+    }
+}
+
 impl Ledger {
     /// Serves one round. With no requests it is a heartbeat.
     pub fn serve(&mut self, now: StoreTime, header: &Header, requests: &[Request]) -> Served {
@@ -172,7 +183,7 @@ impl Ledger {
     /// Serves one round in the life `run` of the store: another one is a store that may have lost its state.
     pub fn serve_as(&mut self, run: &str, now: StoreTime, header: &Header, requests: &[Request]) -> Served {
         let local = header.local || requests.iter().any(|request| request.local);
-        self.epoch.enter(now, run, header.epoch, local);
+        self.epoch.enter(now, run, header, local);
         let at = At {
             now,
             header,
@@ -202,7 +213,11 @@ impl Ledger {
 
     /// Loses all, as a store does that starts again empty.
     pub fn lose(&mut self) {
-        *self = Self::default();
+        self.counts.clear();
+        if broken(Broken::EpochKept) && self.epoch.born().is_some() {
+            return;
+        }
+        self.epoch = Epoch::unknown();
     }
 
     /// Counts that are kept.
@@ -242,6 +257,18 @@ impl Ledger {
             Count::Permits(count) => Some(count),
             _ => None,
         }
+    }
+
+    /// The present epoch; 0 before the first round of a store that does not know what it lost.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.number()
+    }
+
+    /// When the epoch was born, or last prolonged; None where there is nothing to learn.
+    #[must_use]
+    pub fn born(&self) -> Option<StoreTime> {
+        self.epoch.born()
     }
 
     /// The sliding window of a key, for whoever checks the books.

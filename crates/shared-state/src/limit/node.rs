@@ -232,6 +232,24 @@ impl KeyNode {
         self.step(look).call
     }
 
+    /// How a sliding window stands, for whoever checks it.
+    #[cfg(test)]
+    pub(crate) fn sliding(&self, now: Moment) -> sliding::State {
+        match (&self.machine, self.cell.form()) {
+            (Machine::Sliding(machine), Form::Tokens(cell)) => machine.state(now, cell),
+            _ => sliding::State::default(),
+        }
+    }
+
+    /// Tokens of its lease that were spent or went back, and that the store has not heard of: it heard of so many.
+    #[cfg(test)]
+    pub(crate) fn unheard(&self, heard: u64) -> u64 {
+        match (&self.machine, self.cell.form()) {
+            (Machine::Sliding(machine), Form::Tokens(cell)) => machine.unheard(heard, cell),
+            _ => 0,
+        }
+    }
+
     fn step(&self, look: Look) -> Step {
         Step {
             call: look.call.map(|said| Request {
@@ -263,7 +281,7 @@ impl<R> Heard<R> {
 impl Machine {
     fn new(key: KeyId, rule: &Rule, now: Moment) -> Self {
         match rule.algorithm {
-            Algorithm::SlidingWindow { .. } => Self::Sliding(Box::new(sliding::Machine::new(rule, now))),
+            Algorithm::SlidingWindow { .. } => Self::Sliding(Box::new(sliding::Machine::new(key, rule, now))),
             Algorithm::TokenBucket { .. } => Self::Bucket(Box::new(bucket::Machine::new(key, rule, now))),
             Algorithm::FixedWindow { .. } => Self::Window(Box::new(window::Machine::new(key, rule, now))),
             Algorithm::Concurrency { .. } => Self::Permits(Box::new(permits::Machine::new(key, rule, now))),

@@ -1,8 +1,10 @@
 //! What workers take from.
 
 pub mod bucket;
+pub mod demand;
 pub mod permits;
 pub mod spans;
+pub mod spends;
 pub mod tokens;
 mod word;
 
@@ -117,6 +119,16 @@ impl Cell {
             Form::Spans(cell) => cell.take(now, cost),
             Form::Bucket(cell) => cell.take(now, cost),
             Form::Permits(cell) => cell.take(now, cost),
+        }
+    }
+
+    /// As [`take`](Self::take), for a request that asked before and has waited since: it is no further demand.
+    pub fn take_again(&self, now: Moment, cost: u32) -> Take {
+        match &self.0 {
+            Form::Tokens(cell) => cell.take_again(now, cost),
+            Form::Spans(cell) => cell.take(now, cost).0,
+            Form::Bucket(cell) => cell.take(now, cost).0,
+            Form::Permits(cell) => cell.take(now, cost).0,
         }
     }
 

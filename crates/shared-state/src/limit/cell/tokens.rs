@@ -1,46 +1,457 @@
-//! Tokens, as workers take them.
+//! Tokens that may be taken from some moments on, as workers take them: a counter, and a plan that says how far it may
+//! be by when.
+//!
+//! ```text
+//!   word  [generation 24 | taken 40]     plan  generation, how many in all from which moment on, until when
+//! ```
+//!
+//! A worker reads the word, then the plan; where both are of one generation, and the count of what was taken stays
+//! within the plan, it moves the word. The machine gives more by a greater plan of the same generation: whoever still
+//! reads the lesser one takes less than he may. It takes something away by ending the generation: it moves the word to the
+//! next, after which no worker can take by the plan before, and then reads in the old word exactly what was taken.
+//! Until the new plan is there workers wait a few hundred nanoseconds, then ask as if nothing were known.
 
-use super::{Take, Token};
-use crate::rule::Rule;
+use super::demand::Demand;
+use super::spends::Spends;
+use super::{Refusal, Source, Take, Token};
+use crate::rule::{Algorithm, Mode, Rule};
 use crate::time::Moment;
+use arc_swap::ArcSwap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Tokens, as workers take them.
+const TAKEN_BITS: u32 = 40;
+const TAKEN: u64 = (1 << TAKEN_BITS) - 1;
+const GENERATIONS: u32 = 1 << (64 - TAKEN_BITS);
+/// How often a worker looks for the plan of a new generation before it asks.
+const LOOKS: u32 = 64;
+/// The greatest total of a plan: a worker's addition never reaches the generation.
+pub const MOST: u64 = TAKEN - u32::MAX as u64;
+
+/// One count of tokens on one node.
 #[derive(Debug)]
-pub struct TokenCell {}
+pub struct TokenCell {
+    word: AtomicU64,
+    plan: ArcSwap<Plan>,
+    /// Taken without a token: overdrawn, or while the limit is open. Counts all that ever were.
+    beyond: AtomicU64,
+    /// Given back, of the present generation.
+    returned: AtomicU64,
+    /// When the first token was taken since the plan was published, in nanoseconds; 0: none was.
+    first: AtomicU64,
+    demand: Demand,
+    /// Somebody is to look, and has not yet.
+    nudged: AtomicBool,
+    /// A request came for which nobody knew.
+    asked: AtomicBool,
+    /// Made when the first token is taken: most keys are cold.
+    spends: OnceLock<Box<Spends>>,
+    tick: Duration,
+}
+
+/// What may be taken. Immutable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Given by [`TokenCell::end`]; set by whoever publishes.
+    pub generation: u32,
+    /// By whose leave.
+    pub source: Source,
+    /// From when on so many may have been taken in all of this generation; both grow.
+    pub pieces: Vec<Piece>,
+    /// Nothing is taken then or later.
+    pub ends: Moment,
+    /// What becomes of a request for which there is nothing.
+    pub otherwise: Otherwise,
+    /// When to expect the next token beyond the plan.
+    pub next: Moment,
+    /// Nudge when no more than so many are left of what may be taken now, and nothing comes. None: there is no more.
+    pub low: Option<u64>,
+    /// Nudge when requests ask for more than this, in tokens a second…
+    pub rising: f64,
+    /// … but not before.
+    pub rising_from: Moment,
+    /// What others have left, as far as this node may count on it.
+    pub elsewhere: u64,
+    /// The limit, and how long until it is whole again.
+    pub whole: (u64, Duration),
+    /// How long after a spend its token comes back, at the latest.
+    pub comes_back: Duration,
+}
+
+/// From when on how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// From when on.
+    pub from: Moment,
+    /// How many in all, with those before.
+    pub total: u64,
+}
+
+/// What becomes of a request for which there is no token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Otherwise {
+    /// Known to be spent until a moment; after it the store is asked.
+    Ask {
+        /// Refused until then.
+        spent_until: Moment,
+        /// After it, it may be overdrawn until so many in all ([`TokenCell::beyond`]).
+        overdraft: u64,
+        /// The request waits for the store's word. Otherwise it is refused, and only later ones gain by it.
+        waits: bool,
+    },
+    /// The store is away, and the limit closed.
+    Closed,
+    /// The store is away, and the limit open.
+    Open,
+}
 
 // === impl TokenCell ===
 
 impl TokenCell {
-    /// Empty: nothing is known.
+    /// Nothing is known.
     #[must_use]
-    pub fn new(rule: &Rule, now: Moment) -> Self {
-        let _ = (rule, now);
-        Self {}
+    pub fn new(rule: &Rule, _: Moment) -> Self {
+        let (window, most) = match &rule.algorithm {
+            Algorithm::SlidingWindow { window, limit } => (*window, u64::from(*limit)),
+            _ => (Duration::from_secs(1), rule.most()),
+        };
+        let mut plan = Plan::unknown(most, window);
+        if rule.mode == Mode::Fast {
+            // One overdraft there always is, by however many nodes they are shared.
+            plan.otherwise = Otherwise::Ask {
+                spent_until: Moment(0),
+                overdraft: 1,
+                waits: false,
+            };
+        }
+        Self {
+            word: AtomicU64::new(0),
+            plan: ArcSwap::from_pointee(plan),
+            beyond: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+            first: AtomicU64::new(0),
+            demand: Demand::new(window),
+            nudged: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            spends: OnceLock::new(),
+            // A quarter of a slot.
+            tick: window / 400,
+        }
     }
 
     /// See [`Cell::take`](super::Cell::take).
     pub fn take(&self, now: Moment, cost: u32) -> (Take, bool) {
-        let _ = (now, cost);
-        (Take::Unknown, false)
+        let rate = self.demand.asked(now, cost);
+        self.attempt(now, cost, rate)
+    }
+
+    /// See [`Cell::take_again`](super::Cell::take_again).
+    pub fn take_again(&self, now: Moment, cost: u32) -> Take {
+        self.attempt(now, cost, None).0
+    }
+
+    fn attempt(&self, now: Moment, cost: u32, rate: Option<f64>) -> (Take, bool) {
+        let mut looks = 0;
+        loop {
+            let word = self.word.load(Ordering::Acquire);
+            let plan = self.plan.load();
+            let generation = (word >> TAKEN_BITS) as u32;
+            if plan.generation != generation {
+                looks += 1;
+                if looks > LOOKS {
+                    return (Take::Unknown, self.nudge());
+                }
+                std::hint::spin_loop();
+                continue;
+            }
+            let (taken, there) = (word & TAKEN, plan.there(now));
+            if taken + u64::from(cost) > there {
+                return self.without(now, cost, &plan, rate);
+            }
+            let next = word + u64::from(cost);
+            if self
+                .word
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+            {
+                continue;
+            }
+            self.spends().add(now, cost);
+            if self.first.load(Ordering::Relaxed) == 0 {
+                self.first.store(now.0, Ordering::Relaxed);
+            }
+            let left = there - taken - u64::from(cost);
+            let low = plan.low.is_some_and(|low| left <= low) && plan.last() == there;
+            let nudge = (low || plan.is_rising(now, rate)) && self.nudge();
+            let token = Token {
+                cost,
+                source: plan.source,
+                generation,
+            };
+            return (Take::Taken(token), nudge);
+        }
+    }
+
+    /// There is no token by the plan.
+    fn without(&self, now: Moment, cost: u32, plan: &Plan, rate: Option<f64>) -> (Take, bool) {
+        let token = |source| {
+            Take::Taken(Token {
+                cost,
+                source,
+                generation: plan.generation,
+            })
+        };
+        let spent = |nudge| (Take::Refused(Refusal::Spent(self.until_next(now, plan))), nudge);
+        match plan.otherwise {
+            Otherwise::Ask { spent_until, .. } if now < spent_until => spent(plan.is_rising(now, rate) && self.nudge()),
+            Otherwise::Ask { overdraft, waits, .. } => {
+                let over = self
+                    .beyond
+                    .fetch_update(Ordering::AcqRel, Ordering::Acquire, |over| {
+                        over.checked_add(u64::from(cost)).filter(|over| *over <= overdraft)
+                    })
+                    .is_ok();
+                if waits && !over {
+                    // Whoever waits is seen by that.
+                    return (Take::Unknown, false);
+                }
+                self.asked.store(true, Ordering::Release);
+                let nudge = self.nudge();
+                if over {
+                    (token(Source::Local), nudge)
+                } else {
+                    spent(nudge)
+                }
+            }
+            Otherwise::Closed => (Take::Refused(Refusal::NoStore), false),
+            Otherwise::Open => {
+                self.beyond.fetch_add(u64::from(cost), Ordering::AcqRel);
+                (token(Source::Open), false)
+            }
+        }
     }
 
     /// See [`Cell::peek`](super::Cell::peek).
     #[must_use]
     pub fn peek(&self, now: Moment, cost: u32) -> Take {
-        let _ = (now, cost);
-        Take::Unknown
+        let mut looks = 0;
+        loop {
+            let word = self.word.load(Ordering::Acquire);
+            let plan = self.plan.load();
+            let generation = (word >> TAKEN_BITS) as u32;
+            if plan.generation != generation {
+                looks += 1;
+                if looks > LOOKS {
+                    return Take::Unknown;
+                }
+                std::hint::spin_loop();
+                continue;
+            }
+            let token = |source| {
+                Take::Taken(Token {
+                    cost,
+                    source,
+                    generation,
+                })
+            };
+            if (word & TAKEN) + u64::from(cost) <= plan.there(now) {
+                return token(plan.source);
+            }
+            return match plan.otherwise {
+                Otherwise::Ask { spent_until, .. } if now < spent_until => {
+                    Take::Refused(Refusal::Spent(self.until_next(now, &plan)))
+                }
+                Otherwise::Ask { overdraft, .. } if self.beyond() + u64::from(cost) <= overdraft => {
+                    token(Source::Local)
+                }
+                Otherwise::Ask { waits: true, .. } => Take::Unknown,
+                Otherwise::Ask { .. } => Take::Refused(Refusal::Spent(self.until_next(now, &plan))),
+                Otherwise::Closed => Take::Refused(Refusal::NoStore),
+                Otherwise::Open => token(Source::Open),
+            };
+        }
     }
 
-    /// See [`Cell::give_back`](super::Cell::give_back).
-    pub fn give_back(&self, now: Moment, token: Token) {
-        let _ = (now, token);
+    /// See [`Cell::give_back`](super::Cell::give_back). What was taken by an earlier plan, or beyond it, is not missed.
+    pub fn give_back(&self, _: Moment, token: Token) {
+        let word = self.word.load(Ordering::Acquire);
+        if (word >> TAKEN_BITS) as u32 == token.generation && token.source != Source::Open {
+            self.returned.fetch_add(u64::from(token.cost), Ordering::AcqRel);
+        }
     }
 
     /// See [`Cell::standing`](super::Cell::standing).
     #[must_use]
     pub fn standing(&self, now: Moment) -> (u64, Duration) {
-        let _ = now;
-        (0, Duration::ZERO)
+        let plan = self.plan.load();
+        let word = self.word.load(Ordering::Acquire);
+        let taken = if (word >> TAKEN_BITS) as u32 == plan.generation {
+            word & TAKEN
+        } else {
+            0
+        };
+        let left = plan.there(now).saturating_sub(taken) + plan.elsewhere;
+        let (most, whole) = plan.whole;
+        if left > 0 {
+            (left.min(most), whole)
+        } else {
+            (0, self.until_next(now, &plan))
+        }
+    }
+
+    /// How long until a token comes that is not there now.
+    fn until_next(&self, now: Moment, plan: &Plan) -> Duration {
+        let scheduled = plan.after(now).map(|piece| piece.from);
+        let first = self.first.load(Ordering::Relaxed);
+        let comes_back = (first != 0).then(|| Moment(first) + plan.comes_back);
+        let known = comes_back.map_or(plan.next, |back| plan.next.min(back));
+        // No refusal is taken back before it runs out.
+        let known = match plan.otherwise {
+            Otherwise::Ask { spent_until, .. } => known.max(spent_until),
+            _ => known,
+        };
+        scheduled.map_or(known, |piece| piece.min(known)).since(now)
+    }
+
+    // --- what the machine asks and says
+
+    /// Ends the generation: nothing more can be taken by the present plan. Returns what was taken in it. Publish soon.
+    pub fn end(&self) -> u64 {
+        let old = self
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                let next = ((word >> TAKEN_BITS) as u32 + 1) % GENERATIONS;
+                Some(u64::from(next) << TAKEN_BITS)
+            })
+            .unwrap_or_else(|word| word);
+        old & TAKEN
+    }
+
+    /// What may be taken from now on. Of the present generation, unless [`end`](Self::end) was called, it must not be
+    /// less than before.
+    pub fn publish(&self, mut plan: Plan) {
+        plan.generation = (self.word.load(Ordering::Acquire) >> TAKEN_BITS) as u32;
+        self.first.store(0, Ordering::Relaxed);
+        self.plan.store(std::sync::Arc::new(plan));
+    }
+
+    /// The present plan.
+    #[must_use]
+    pub fn plan(&self) -> std::sync::Arc<Plan> {
+        self.plan.load_full()
+    }
+
+    /// Taken in the present generation.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.word.load(Ordering::Acquire) & TAKEN
+    }
+
+    /// Taken beyond plans, ever.
+    #[must_use]
+    pub fn beyond(&self) -> u64 {
+        self.beyond.load(Ordering::Acquire)
+    }
+
+    /// What was given back since this was asked last. Ask it before [`gather`](Self::gather): a token's spend is there
+    /// when its return is.
+    pub fn returned(&self) -> u64 {
+        self.returned.swap(0, Ordering::AcqRel)
+    }
+
+    /// Takes out the spends by plan that workers have told so far: by when, how many; oldest first.
+    pub fn gather(&self, now: Moment, each: impl FnMut(Moment, u64)) {
+        if let Some(spends) = self.spends.get() {
+            spends.gather(now, each);
+        }
+    }
+
+    /// Within which spends should be gathered.
+    #[must_use]
+    pub fn reach(&self) -> Duration {
+        self.spends.get().map_or(self.tick * 100, |spends| spends.reach())
+    }
+
+    /// What requests ask for.
+    #[must_use]
+    pub fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
+    /// Somebody looks: the next nudge is told again.
+    pub fn looked(&self) {
+        self.nudged.store(false, Ordering::Release);
+    }
+
+    /// Whether a request came for which nobody knew, since this was asked last.
+    pub fn asked(&self) -> bool {
+        self.asked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether this nudge is the first since somebody looked.
+    fn nudge(&self) -> bool {
+        !self.nudged.load(Ordering::Relaxed) && !self.nudged.swap(true, Ordering::AcqRel)
+    }
+
+    fn spends(&self) -> &Spends {
+        self.spends.get_or_init(|| Box::new(Spends::new(self.tick)))
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Nothing is known: the store is asked.
+    #[must_use]
+    pub fn unknown(limit: u64, window: Duration) -> Self {
+        Self {
+            generation: 0,
+            source: Source::Lease,
+            pieces: Vec::new(),
+            ends: Moment(u64::MAX),
+            otherwise: Otherwise::Ask {
+                spent_until: Moment(0),
+                overdraft: 0,
+                waits: true,
+            },
+            next: Moment(0),
+            low: None,
+            rising: f64::INFINITY,
+            rising_from: Moment(0),
+            elsewhere: 0,
+            whole: (limit, window),
+            comes_back: window,
+        }
+    }
+
+    /// How many may have been taken by now.
+    #[must_use]
+    pub fn there(&self, now: Moment) -> u64 {
+        if now >= self.ends {
+            return 0;
+        }
+        match self.pieces.partition_point(|piece| piece.from <= now) {
+            0 => 0,
+            past => self.pieces[past - 1].total,
+        }
+    }
+
+    /// The first piece that is not there yet, and will be.
+    #[must_use]
+    pub fn after(&self, now: Moment) -> Option<&Piece> {
+        self.pieces
+            .get(self.pieces.partition_point(|piece| piece.from <= now))
+            .filter(|piece| piece.from < self.ends)
+    }
+
+    /// How many may be taken in all.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.pieces.last().map_or(0, |piece| piece.total)
+    }
+
+    fn is_rising(&self, now: Moment, rate: Option<f64>) -> bool {
+        rate.is_some_and(|rate| rate > self.rising) && now >= self.rising_from
     }
 }

@@ -28,7 +28,8 @@ local function learn(window)
   return life(window) + NOTICE
 end
 
--- Which epoch it is: its number, when it was born, in which life of the server.
+-- Which epoch it is: its number, when it was born or last prolonged (0: there is nothing to learn), in which life of the
+-- server.
 local epoch, born
 do
   local kept = redis.call('GET', KEYS[1])
@@ -37,14 +38,15 @@ do
     number, since, life_of = unpack(cmsgpack.unpack(kept))
   end
   local lost = number == 0 or life_of ~= run or known > number
-  local begins = lost or (came_back and now >= since + NOTICE)
-  if begins then
+  local young = since > 0 and now < since + NOTICE
+  if lost or (came_back and not young) then
     local next = math.max(number, known) + 1
     if number == 0 then next = math.max(next, now) end
     number = next
   end
   if lost or came_back then
-    since = now
+    -- A node that is the only one there is knows all that can be learnt.
+    since = (came_back or live ~= 1) and now or 0
     redis.call('SET', KEYS[1], cmsgpack.pack({ number, since, run }), 'PX', EPOCH_TTL)
   else
     redis.call('PEXPIRE', KEYS[1], EPOCH_TTL)
@@ -54,7 +56,7 @@ end
 
 -- What is left of a time of learning of this length.
 local function learning(length)
-  return math.max(0, born + length - now)
+  return born > 0 and math.max(0, born + length - now) or 0
 end
 
 -- Serves all calls. `serve(count, numbers, call)` gets what is kept of a count or nil, and returns one of {1}, {2, its

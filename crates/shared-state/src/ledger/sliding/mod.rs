@@ -1,4 +1,8 @@
-//! The books of a sliding window.
+//! The books of a sliding window: what is said and answered; what is kept stands in [`books`].
+
+mod books;
+
+pub use books::{Count, GIVEN_UP, Node, SLOTS};
 
 use super::Reply as Answer;
 use super::epoch::{At, life};
@@ -99,10 +103,6 @@ pub struct Numbers {
     pub fast: bool,
 }
 
-/// What is kept.
-#[derive(Debug, Default)]
-pub struct Count {}
-
 // === impl Told ===
 
 impl Told {
@@ -129,10 +129,14 @@ impl Numbers {
         };
         Self {
             limit,
-            window: u64::try_from(window.as_micros()).unwrap_or(u64::MAX),
+            window: Self::micros(window),
             version: rule.version,
             fast: rule.mode == crate::rule::Mode::Fast,
         }
+    }
+
+    fn micros(window: Duration) -> u64 {
+        u64::try_from(window.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -153,6 +157,5 @@ pub fn keep(rule: &Rule) -> Duration {
 
 /// One call.
 pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer {
-    let _ = (count, at, rule, call);
-    Answer::Stale
+    books::serve(count, at, &Numbers::of(rule), call)
 }
