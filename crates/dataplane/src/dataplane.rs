@@ -2,6 +2,7 @@
 
 use crate::bind::{BindError, Bound};
 use crate::crew::{Crew, Orders, OrdersSender, Stage};
+use crate::health;
 use crate::meters::{Cells, Collect};
 use crate::overload::{TICK, Watch};
 use crate::settings::{MaxMemory, Settings};
@@ -11,7 +12,7 @@ use sluice_snapshot::Published;
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::Log;
 use sluice_telemetry::process::{Limits, Usage};
-use sluice_upstream::{Meters, Resolver};
+use sluice_upstream::{Health, Meters, Resolver};
 use std::fmt;
 use std::io;
 use std::sync::mpsc::sync_channel;
@@ -86,6 +87,7 @@ impl Bound {
         let (orders, receiver) = watch::channel(Orders::default());
         let upstreams = Meters::default();
         let resolver = Resolver::system(runtime.clone());
+        let health = Health::new(runtime.clone(), resolver.clone());
         let (ready, standing) = sync_channel(workers);
         let cells: Vec<_> = (0..workers)
             .map(|_| Cells::new(crew.settings.listeners.len()))
@@ -101,6 +103,7 @@ impl Bound {
                 shared: shared.clone(),
                 upstreams: upstreams.clone(),
                 resolver: resolver.clone(),
+                health: health.clone(),
                 log: log.clone(),
                 orders: receiver.clone(),
             };
@@ -142,10 +145,14 @@ impl Bound {
                 .map(|one| Arc::clone(&one.name))
                 .collect(),
             upstreams,
+            health: health.clone(),
             crew: Arc::clone(&dataplane.0.crew),
             log: log.clone(),
         };
         runtime.spawn(watch_overload(Arc::downgrade(&dataplane.0)));
+        let ended = || receiver.clone();
+        runtime.spawn(health::keep(health.clone(), published.clone(), ended()));
+        runtime.spawn(health::opine(health, shared.breakers().clone(), ended()));
         metrics.register(|registry| registry.register_collector(Box::new(collect)));
         Ok(dataplane)
     }

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Nothing that a request touches is shared with another worker, save the one number that says
-//! whether a newer snapshot was published.
+//! whether a newer snapshot was published, and what is read, without a lock, of limits, breakers and targets.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,7 @@ mod dataplane;
 mod exchange;
 mod fault_points;
 mod front;
+mod health;
 mod incoming;
 mod meters;
 mod outgoing;

@@ -11,7 +11,7 @@ use sluice_http_semantics::problem::{self, Code, Problem};
 use sluice_http_semantics::request_id::RequestId;
 use sluice_upstream::Body;
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 const PROBLEM: HeaderValue = HeaderValue::from_static(problem::CONTENT_TYPE);
 
@@ -64,6 +64,26 @@ impl Refusal {
             ..Self::new(
                 Code::Overloaded,
                 "this node is at the limit of its memory or descriptors",
+            )
+        }
+    }
+
+    /// 503, while no target is well; or for good, where none has a weight.
+    pub(crate) fn no_target() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(Code::NoTarget, "no target of the upstream may be used")
+        }
+    }
+
+    /// 503, while the breaker in front of the upstream is open: for so long about.
+    pub(crate) fn breaker_open(left: Duration) -> Self {
+        Self {
+            // Whole seconds, and not before there is anything to come for.
+            retry_after: Some(left.as_secs() + u64::from(left.subsec_nanos() > 0)).map(|seconds| seconds.max(1)),
+            ..Self::new(
+                Code::BreakerOpen,
+                "the upstream failed too often; requests are let through again after a while",
             )
         }
     }

@@ -49,7 +49,7 @@ impl Transform {
     /// Whether it changes every message alike: then no value of a request is asked for.
     pub fn is_fixed(&self) -> bool {
         let mut values = self.set.iter().chain(&self.add);
-        values.all(|(_, value)| matches!(value, Value::Fixed(_)))
+        values.all(|(_, value)| value.is_fixed())
     }
 
     /// Changes the fields. A value that no field can hold (a line break) is not sent, and one that is nothing but one
@@ -87,6 +87,11 @@ pub(crate) struct Spoilt;
 // === impl Value ===
 
 impl Value {
+    /// Whether it is the same for every request.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
     pub(crate) fn compile(text: &str, field: &str, scope: &Scope, faults: &mut Vec<Fault>) -> Option<Self> {
         let template = template(field, text, scope, faults)?;
         let Some(literal) = template.as_literal() else {

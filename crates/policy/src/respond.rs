@@ -50,6 +50,12 @@ impl Respond {
         })
     }
 
+    /// Whether it answers every request alike: then no value of a request is asked for.
+    pub fn is_fixed(&self) -> bool {
+        let body = matches!(self.body, Body::None | Body::Fixed(..));
+        body && self.headers.iter().all(|(_, value)| value.is_fixed())
+    }
+
     /// The answer; for HEAD that of a GET, without its body (RFC 9110 §9.3.2).
     pub fn answer(&self, method: &Method, inputs: &impl Inputs) -> Answer {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 4);
@@ -209,6 +215,22 @@ mod tests {
             answer(&with(Payload::Json(json!({"a": 1})))),
             pair(r#"{"a":1}"#, "application/json")
         );
+    }
+
+    #[test]
+    fn an_answer_with_values_anywhere_is_not_the_same_for_every_request() {
+        let fixed = |payload, header: Option<&str>| {
+            let headers = header.map(|value| ("X-V".to_owned(), value.to_owned()));
+            let declared = declared::Respond {
+                headers: headers.into_iter().collect(),
+                ..with(payload)
+            };
+            compiled(&declared).unwrap().is_fixed()
+        };
+        let text = |text: &str| Payload::Text(text.to_owned());
+        assert!(fixed(text("a"), Some("b")) && fixed(Payload::Json(json!({"a": 1})), None));
+        assert!(!fixed(text("${params.x}"), None) && !fixed(text("a"), Some("${params.x}")));
+        assert!(!fixed(Payload::Json(json!({"a": "${params.x}"})), None));
     }
 
     #[test]

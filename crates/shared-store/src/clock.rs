@@ -25,6 +25,12 @@ impl Clock {
         Moment(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// That moment; zero where it was before.
+    pub(crate) fn at(&self, instant: Instant) -> Moment {
+        let since = instant.saturating_duration_since(self.began);
+        Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
     /// The same moment for a timer.
     pub(crate) fn instant(&self, at: Moment) -> Instant {
         // The end of time is not a moment to wait for: a day is.

@@ -10,6 +10,7 @@ use crate::redis::Redis;
 use crate::store_metrics::StoreMetrics;
 use sluice_shared_state::Moment;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// A node's shared state. Clones are the same; its tasks live on the runtime on which it was started.
@@ -89,6 +90,12 @@ impl SharedStore {
     #[must_use]
     pub fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    /// That moment on this node's clock; its beginning where it was before that.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Moment {
+        self.clock.at(instant)
     }
 
     /// For one worker, which takes it onto its thread.

@@ -391,6 +391,9 @@ mod tests {
             protocol: Protocol::Http1,
             timeouts: Timeouts::default(),
             pool: PoolSpec::default(),
+            retry: Default::default(),
+            health: Default::default(),
+            breaker: None,
             digest: 0,
         };
         let first = Snapshot::of(Body {

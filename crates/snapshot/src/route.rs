@@ -1,13 +1,18 @@
 //! A route, ready to serve.
 
+use crate::compile::resilience;
 use crate::conditions::Conditions;
+use crate::fallback::Fallback;
 use crate::label::Label;
 use crate::methods::{Allow, Methods};
+use crate::snapshot::Snapshot;
+use sluice_document::declared;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Segment;
 use sluice_http_semantics::upgrade::Allowed;
 use sluice_policy::{self as policy, Redirect, Respond, Rewrite, headers, query};
-use sluice_upstream::{Spec, Timeouts};
+use sluice_shared_state::{BreakerKey, BreakerRule};
+use sluice_upstream::{Guard, Plan, Retry, Spec, Timeouts};
 use std::sync::Arc;
 
 /// What to do with a request that was matched. Immutable, shared between snapshots where nothing of it changed; a
@@ -40,8 +45,8 @@ pub struct Route {
     pub(crate) refuses_encoded_slash: bool,
     /// What it matches.
     pub(crate) selector: Arc<Selector>,
-    /// The time-outs that it has of its own.
-    pub(crate) own_timeouts: OwnTimeouts,
+    /// What it has of its own over what its upstreams have.
+    pub(crate) own: Own,
     /// Bytes, about.
     pub(crate) weight: usize,
 }
@@ -66,6 +71,10 @@ pub struct Destination {
     pub upstream: Arc<Spec>,
     /// The route's own where it has them, else the upstream's, else the defaults.
     pub timeouts: Timeouts,
+    /// The route's own over the upstream's, where it has any.
+    retry: Option<Arc<Retry>>,
+    /// The route's own, which stands in place of the upstream's.
+    breaker: Option<Arc<Guard>>,
 }
 
 /// Several destinations.
@@ -106,9 +115,26 @@ pub(crate) enum Place {
     },
 }
 
+/// What a route has over what its upstreams have.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
+    pub(crate) timeouts: OwnTimeouts,
+    pub(crate) retry: Option<declared::Retry>,
+    pub(crate) breaker: Option<Arc<OwnBreaker>>,
+}
+
+/// A route's own breaker, of which each of its upstreams has one.
+#[derive(Debug)]
+pub(crate) struct OwnBreaker {
+    pub(crate) gateway: Arc<str>,
+    pub(crate) route: Arc<str>,
+    pub(crate) rule: BreakerRule,
+    pub(crate) fallback: Option<Fallback>,
+}
+
 /// Each over the upstream's.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct OwnTimeouts(pub(crate) sluice_document::declared::RouteTimeout);
+pub(crate) struct OwnTimeouts(pub(crate) declared::RouteTimeout);
 
 // === impl Route ===
 
@@ -131,6 +157,32 @@ impl Route {
         }
     }
 
+    /// Whether what is done with its requests where a breaker is open asks for values of them.
+    #[must_use]
+    pub fn falls_back_by_values(&self, snapshot: &Snapshot, destination: &Destination) -> bool {
+        let own = self.own.breaker.as_deref().and_then(|own| own.fallback.as_ref());
+        let guarded = destination.breaker.is_some() || destination.upstream.breaker.is_some();
+        guarded && (own.is_some_and(Fallback::takes_values) || snapshot.fallbacks_take_values())
+    }
+
+    /// What is done with its requests while the breaker in front of `destination` is open; none: they are refused.
+    #[must_use]
+    pub fn fallback<'s>(&'s self, snapshot: &'s Snapshot, destination: &Destination) -> Option<&'s Fallback> {
+        match (&self.own.breaker, &destination.breaker) {
+            (Some(own), Some(_)) => own.fallback.as_ref(),
+            _ => snapshot.fallback(&destination.upstream.name),
+        }
+    }
+
+    /// To an upstream that is not its own, with the breaker that this one has.
+    #[must_use]
+    pub fn fall_back_to(&self, upstream: &Arc<Spec>) -> Destination {
+        Destination {
+            breaker: None,
+            ..self.own.towards(upstream, None)
+        }
+    }
+
     /// The same with its upstreams as they are now.
     ///
     /// # Errors
@@ -140,7 +192,7 @@ impl Route {
         let renewed = |destination: &Destination| {
             let name = &destination.upstream.name;
             let upstream = now(name).ok_or_else(|| Arc::clone(name))?;
-            Ok(self.own_timeouts.towards(upstream))
+            Ok(self.own.towards(upstream, Some(destination)))
         };
         let action = match &self.action {
             Action::Forward(destination) => Action::Forward(renewed(destination)?),
@@ -164,16 +216,58 @@ impl Place {
     }
 }
 
+// === impl Destination ===
+
+impl Destination {
+    /// How requests are sent there.
+    #[must_use]
+    pub fn plan(&self) -> Plan<'_> {
+        Plan {
+            timeouts: &self.timeouts,
+            retry: self.retry.as_deref().unwrap_or(&self.upstream.retry),
+            breaker: self.breaker.as_deref().or(self.upstream.breaker.as_deref()),
+        }
+    }
+}
+
+// === impl Own ===
+
+impl Own {
+    /// `before` is what it was towards the same upstream: what is equal is shared with it.
+    pub(crate) fn towards(&self, upstream: &Arc<Spec>, before: Option<&Destination>) -> Destination {
+        let timeouts = self.timeouts.over(upstream.timeouts);
+        let guard = self.breaker.as_deref().map(|own| own.in_front_of(upstream, &timeouts));
+        let known = before.and_then(|before| before.breaker.as_ref());
+        Destination {
+            upstream: Arc::clone(upstream),
+            timeouts,
+            retry: self
+                .retry
+                .as_ref()
+                .map(|own| Arc::new(resilience::retry(own, &upstream.retry))),
+            breaker: guard.map(|guard| match known {
+                Some(known) if known.is_like(&guard) => Arc::clone(known),
+                _ => Arc::new(guard),
+            }),
+        }
+    }
+}
+
+// === impl OwnBreaker ===
+
+impl OwnBreaker {
+    fn in_front_of(&self, upstream: &Spec, timeouts: &Timeouts) -> Guard {
+        let key = BreakerKey {
+            upstream: Arc::clone(&upstream.name),
+            route: Some((Arc::clone(&self.gateway), Arc::clone(&self.route))),
+        };
+        Guard::new(key, resilience::for_timeouts(&self.rule, timeouts))
+    }
+}
+
 // === impl OwnTimeouts ===
 
 impl OwnTimeouts {
-    pub(crate) fn towards(self, upstream: &Arc<Spec>) -> Destination {
-        Destination {
-            upstream: Arc::clone(upstream),
-            timeouts: self.over(upstream.timeouts),
-        }
-    }
-
     pub(crate) fn over(self, rest: Timeouts) -> Timeouts {
         let Self(own) = self;
         Timeouts {

@@ -1,6 +1,7 @@
 //! A version of the configuration, compiled.
 
 use crate::access_log::AccessLog;
+use crate::fallback::{Fallback, Fallbacks};
 use crate::gateway::Gateway;
 use crate::hosts::Hosts;
 use crate::label::Labels;
@@ -32,6 +33,7 @@ pub(crate) struct Body {
     pub(crate) listeners: Vec<(Arc<str>, Hosts)>,
     /// In the order of their names.
     pub(crate) upstreams: Arc<Vec<Arc<Spec>>>,
+    pub(crate) fallbacks: Arc<Fallbacks>,
     pub(crate) stale: Stale,
     pub(crate) access_log: AccessLog,
     /// Bytes of routes, gateways and upstreams, about.
@@ -82,6 +84,24 @@ impl Snapshot {
     #[must_use]
     pub fn upstreams(&self) -> &[Arc<Spec>] {
         &self.body.upstreams
+    }
+
+    /// The upstream of this name.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Spec>> {
+        let upstreams = &self.body.upstreams;
+        let at = upstreams.binary_search_by(|spec| (*spec.name).cmp(name)).ok()?;
+        upstreams.get(at)
+    }
+
+    /// What is done with requests while the breaker of this upstream is open.
+    pub(crate) fn fallback(&self, upstream: &str) -> Option<&Fallback> {
+        self.body.fallbacks.get(upstream)
+    }
+
+    /// Whether any of those asks for values of the request.
+    pub(crate) fn fallbacks_take_values(&self) -> bool {
+        self.body.fallbacks.take_values()
     }
 
     /// The gateway that a host has on a listener: that of the very name, else of the longest `*.` that fits, else of

@@ -143,6 +143,34 @@ pub const UPSTREAM_REPLACED: Name = name(
     &["upstream", "why"],
     "Requests sent again over another connection, because the first one had died or the target would not look at them there",
 );
+/// Requests that were tried again.
+pub const UPSTREAM_RETRIES: Name = name(
+    "sluice_upstream_retries_total",
+    Counter,
+    &["upstream", "why"],
+    "Requests tried again by `retry`, by what the try before had met: connect, reset, timeout, status",
+);
+/// Requests that were not tried again, though they failed so that they would be.
+pub const UPSTREAM_RETRIES_SKIPPED: Name = name(
+    "sluice_upstream_retries_skipped_total",
+    Counter,
+    &["upstream", "why"],
+    "Failed tries that `retry` names and that were the last all the same: method, body, time, budget, breaker",
+);
+/// Targets of the present configuration.
+pub const UPSTREAM_TARGETS: Name = name(
+    "sluice_upstream_targets",
+    Gauge,
+    &["upstream", "state"],
+    "Targets as this node sees them: healthy, ejected because requests fail there, unhealthy because checks do",
+);
+/// Ejections of targets.
+pub const UPSTREAM_EJECTIONS: Name = name(
+    "sluice_upstream_ejections_total",
+    Counter,
+    &["upstream"],
+    "How often this node ejected a target because requests failed there",
+);
 /// Interim answers of upstreams that were not passed on.
 pub const INTERIM_DROPPED: Name = name(
     "sluice_interim_dropped_total",

@@ -1,5 +1,6 @@
 //! What happened between a request and its answer, for the exchange record.
 
+use crate::retry::Retried;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -12,6 +13,10 @@ pub struct Attempts {
     /// Told by the caller: the request asks to switch protocols, so 101 is an answer to it. Which
     /// protocol it names is for the caller to judge.
     pub switch: bool,
+    /// Told by the caller: it is a call of gRPC, which tells in fields of its own that it failed.
+    pub grpc: bool,
+    /// Told by the caller: `total` is the client's own deadline, whose end says nothing of the service.
+    pub deadline: bool,
     /// The URL of the target that was tried last.
     pub target: Option<Arc<str>>,
     /// How often a request was put on a connection, or a connection for it failed.
@@ -20,6 +25,8 @@ pub struct Attempts {
     pub reused: bool,
     /// Why it was sent once more, over another connection, the last time that it was.
     pub replaced: Option<Replaced>,
+    /// Why it was tried once more by `retry`, the last time that it was.
+    pub retried: Option<Retried>,
     /// Answers of 1xx that were dropped before the head.
     pub interim: u32,
     /// When [`send`](crate::Upstreams::send) began.

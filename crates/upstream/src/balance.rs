@@ -78,7 +78,20 @@ impl Balancer {
     pub(crate) fn next(&mut self, busy: impl Fn(usize) -> u32, mut chance: impl FnMut(u32) -> u32) -> Option<usize> {
         match self {
             Self::LeastRequest(draw) => draw.next(busy, &mut chance),
-            Self::RoundRobin(turns) => turns.next(),
+            Self::RoundRobin(turns) => turns.next(|_| true),
+        }
+    }
+
+    /// As [`Balancer::next`], among the places that are `allowed` alone.
+    pub(crate) fn next_of(
+        &mut self,
+        allowed: impl Fn(usize) -> bool,
+        busy: impl Fn(usize) -> u32,
+        mut chance: impl FnMut(u32) -> u32,
+    ) -> Option<usize> {
+        match self {
+            Self::LeastRequest(draw) => draw.next_of(allowed, busy, &mut chance),
+            Self::RoundRobin(turns) => turns.next(allowed),
         }
     }
 }
@@ -94,16 +107,55 @@ impl Draw {
             return Some(0);
         }
         let first = self.draw(None, chance)?;
-        let Some(second) = self.draw(Some(first), chance) else {
-            return Some(first);
-        };
+        Some(self.less_busy(first, self.draw(Some(first), chance), busy))
+    }
+
+    fn next_of(
+        &self,
+        allowed: impl Fn(usize) -> bool,
+        busy: impl Fn(usize) -> u32,
+        chance: &mut impl FnMut(u32) -> u32,
+    ) -> Option<usize> {
+        let first = self.draw_of(&allowed, None, chance)?;
+        Some(self.less_busy(first, self.draw_of(&allowed, Some(first), chance), busy))
+    }
+
+    fn less_busy(&self, first: usize, second: Option<usize>, busy: impl Fn(usize) -> u32) -> usize {
+        let Some(second) = second else { return first };
         // Load is what is under way for each unit of weight. At the same load the first, which was
         // drawn by weight alone: an idle upstream spreads by weight too.
         let load = |a: usize, b: usize| u64::from(busy(a)) * u64::from(self.weights[b]);
-        Some(if load(second, first) < load(first, second) {
+        if load(second, first) < load(first, second) {
             second
         } else {
             first
+        }
+    }
+
+    /// By weight, among the allowed but one.
+    fn draw_of(
+        &self,
+        allowed: impl Fn(usize) -> bool,
+        but: Option<usize>,
+        chance: &mut impl FnMut(u32) -> u32,
+    ) -> Option<usize> {
+        let all = || {
+            let places = self.weights.iter().enumerate();
+            places
+                .filter(|(place, _)| Some(*place) != but && allowed(*place))
+                .map(|(place, weight)| (place, u32::from(*weight)))
+        };
+        let total: u32 = all().map(|(_, weight)| weight).sum();
+        if total == 0 {
+            return None;
+        }
+        let mut left = chance(total);
+        all().find_map(|(place, weight)| match left.checked_sub(weight) {
+            Some(rest) => {
+                left = rest;
+                None
+            }
+            None => Some(place),
         })
     }
 
@@ -168,16 +220,22 @@ impl Turns {
             .min_by_key(|turn| turn.due)
     }
 
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self, allowed: impl Fn(usize) -> bool) -> Option<usize> {
         let due = |(_, turn): &(usize, &mut Turn)| turn.due;
         let (place, turn) = self
             .targets
             .iter_mut()
             .enumerate()
-            .filter(|(_, turn)| turn.step > 0)
+            .filter(|(place, turn)| turn.step > 0 && allowed(*place))
             .min_by_key(due)?;
+        let now = turn.due;
         turn.due += turn.step;
-        if turn.due > u64::MAX / 2 {
+        let far = turn.due > u64::MAX / 2;
+        // Who was passed over is next when it may be again, and does not make up for all that it missed.
+        for turn in &mut self.targets {
+            turn.due = turn.due.max(now);
+        }
+        if far {
             let base = self.soonest()?.due;
             for turn in &mut self.targets {
                 turn.due = turn.due.saturating_sub(base);
@@ -252,6 +310,33 @@ mod tests {
     }
 
     #[test]
+    fn who_was_left_out_makes_up_for_nothing() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut balancer = Balancer::new(Balance::RoundRobin, &[1, 1], None, |n| rng.u64(..n));
+        for _ in 0..100 {
+            assert_eq!(balancer.next_of(|place| place == 1, |_| 0, |_| 0), Some(1));
+        }
+        let counts = counts(&mut balancer, 2, 10, &mut rng);
+        assert!(counts[0].abs_diff(counts[1]) <= 2, "{counts:?}");
+    }
+
+    #[test]
+    fn only_who_is_allowed_is_taken_by_weight() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for balance in [Balance::LeastRequest, Balance::RoundRobin] {
+            let mut balancer = Balancer::new(balance, &[1, 5, 3, 0], None, |n| rng.u64(..n));
+            let mut counts = [0usize; 4];
+            for _ in 0..4_000 {
+                let next = balancer.next_of(|place| place != 1, |_| 0, |below| rng.u32(..below));
+                counts[next.unwrap()] += 1;
+            }
+            assert_eq!((counts[1], counts[3]), (0, 0));
+            assert!((900..1_100).contains(&counts[0]), "{balance:?} {counts:?}");
+            assert_eq!(balancer.next_of(|place| place == 3, |_| 0, |_| 0), None);
+        }
+    }
+
+    #[test]
     fn the_less_busy_of_two_is_taken() {
         let mut rng = fastrand::Rng::with_seed(3);
         let mut balancer = Balancer::new(Balance::LeastRequest, &[1, 1, 1], None, |_| 0);
@@ -315,7 +400,7 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(1);
             let mut turns = Turns::new(&weights, None, &mut |n| rng.u64(..n));
             for turn in &mut turns.targets { turn.due += due / 2 }
-            for _ in 0..1_000 { prop_assert!(turns.next().is_some()) }
+            for _ in 0..1_000 { prop_assert!(turns.next(|_| true).is_some()) }
         }
     }
 }

@@ -10,8 +10,10 @@ use tokio::time::Instant;
 pub(crate) struct Clock {
     timeouts: Timeouts,
     started: Instant,
-    /// When `first_byte` began to count: with the request, or when its body was all sent.
+    /// When `first_byte` began to count: with the request, or when its body was all sent for the first time.
     first_from: Instant,
+    /// That was so already; what is sent of it again takes from the time there is.
+    all_sent: bool,
     attempt_from: Instant,
     /// While the body is under way: how much had moved, and since when it is as it is.
     upload: Option<(u64, Instant)>,
@@ -39,6 +41,7 @@ impl Clock {
             timeouts: *timeouts,
             started,
             first_from: started,
+            all_sent: false,
             attempt_from: started,
             upload: None,
         }
@@ -48,6 +51,17 @@ impl Clock {
     pub(crate) fn attempt(&mut self, now: Instant) {
         self.attempt_from = now;
         self.upload = None;
+    }
+
+    /// The longest pause between bytes.
+    pub(crate) fn idle(&self) -> std::time::Duration {
+        self.timeouts.idle
+    }
+
+    /// Whether a wait until then leaves any time for another attempt.
+    pub(crate) fn allows(&self, then: Instant) -> bool {
+        let first = after(self.first_from, self.timeouts.first_byte, Which::FirstByte);
+        earlier(first, self.total()).is_none_or(|(at, _)| then < at)
     }
 
     /// For a connection that is made now.
@@ -61,7 +75,9 @@ impl Clock {
             Sending::Done => {
                 if self.upload.take().is_some() {
                     let now = now();
-                    self.first_from = now;
+                    if !std::mem::replace(&mut self.all_sent, true) {
+                        self.first_from = now;
+                    }
                     self.attempt_from = now;
                 }
                 self.head()
@@ -174,6 +190,23 @@ mod tests {
         let (mut all, t) = clock(Some(5 * S), None);
         all.attempt(t + 27 * S);
         assert_eq!(all.waiting(Sending::Done, never), Some((t + 30 * S, Which::FirstByte)));
+    }
+
+    #[test]
+    fn a_body_that_is_sent_again_does_not_win_time() {
+        let (mut all, t) = clock(None, None);
+        all.waiting(Sending::Target(1), || t);
+        assert_eq!(
+            all.waiting(Sending::Done, || t + 10 * S),
+            Some((t + 40 * S, Which::FirstByte))
+        );
+        all.attempt(t + 20 * S);
+        all.waiting(Sending::Target(1), || t + 20 * S);
+        assert_eq!(
+            all.waiting(Sending::Done, || t + 25 * S),
+            Some((t + 40 * S, Which::FirstByte))
+        );
+        assert!(all.allows(t + 39 * S) && !all.allows(t + 40 * S));
     }
 
     #[test]

@@ -20,8 +20,12 @@ pub struct SendError {
 /// The kinds of [`SendError`].
 #[derive(Debug, Clone)]
 pub enum SendErrorKind {
-    /// All weights are zero, or there are no targets.
+    /// All weights are zero, or no target is left that may be used.
     NoTarget,
+    /// The breaker is open, for so long about. Nothing was sent, and the request is as it was.
+    BreakerOpen(Duration),
+    /// The request cannot be written for this target: nothing that the target did.
+    Unfit,
     /// No connection came about.
     Connect,
     /// The connection ended before the head of the answer.
@@ -83,11 +87,25 @@ pub enum BodyError {
 
 // === impl SendError ===
 
+impl SendError {
+    /// Before any target was asked.
+    pub(crate) fn of(kind: SendErrorKind) -> Self {
+        Self {
+            kind,
+            sent: false,
+            target: None,
+            cause: None,
+        }
+    }
+}
+
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target.as_deref().unwrap_or("no target");
         match &self.kind {
-            SendErrorKind::NoTarget => write!(f, "no target has a weight above 0")?,
+            SendErrorKind::NoTarget => write!(f, "no target may be used")?,
+            SendErrorKind::BreakerOpen(left) => write!(f, "the breaker is open for {left:?}")?,
+            SendErrorKind::Unfit => write!(f, "the request cannot be written for {target}")?,
             SendErrorKind::Connect => write!(f, "no connection to {target}")?,
             SendErrorKind::Reset => write!(f, "{target} ended the connection before it answered")?,
             SendErrorKind::Protocol => write!(f, "{target} sent what is no answer")?,

@@ -1,17 +1,16 @@
 //! One upstream on one worker: its targets, and which is next.
 
-use crate::attempts::Attempts;
 use crate::balance::{Balancer, Stays};
-use crate::body::Body;
-use crate::clock::Clock;
-use crate::error::{SendError, SendErrorKind};
-use crate::exchange::Exchange;
+use crate::guard::Trial;
+use crate::health::{Upstream, Usable};
 use crate::meters::Entry;
-use crate::spec::{Protocol, Spec, Timeouts};
+use crate::outcome::Outcome;
+use crate::retry::Budget;
+use crate::spec::Spec;
 use crate::target::Target;
-use crate::worker::{Lease, Worker};
-use http::{Request, Response};
-use std::cell::{Cell, RefCell};
+use crate::worker::Worker;
+use sluice_shared_state::breaker::Failures;
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -21,8 +20,14 @@ pub(crate) struct Group {
     pub(crate) targets: Box<[Rc<Target>]>,
     /// Of the last reconcile that knew it.
     pub(crate) round: Cell<u64>,
+    pub(crate) entry: Rc<Entry>,
+    pub(crate) budget: Rc<RefCell<Budget>>,
     balancer: RefCell<Balancer>,
-    entry: Rc<Entry>,
+    /// What all workers of the node know of it.
+    upstream: Arc<Upstream>,
+    usable: RefCell<Usable>,
+    /// What counts as a failure where no breaker says it.
+    counted: Failures,
 }
 
 // === impl Group ===
@@ -33,6 +38,10 @@ impl Group {
     pub(crate) fn new(spec: &Arc<Spec>, worker: &Worker, before: Option<&Self>, detached: bool, now: Instant) -> Self {
         let context = &worker.context;
         let entry = before.map_or_else(|| context.meters.enter(&spec.name), |before| Rc::clone(&before.entry));
+        let upstream = before.map_or_else(
+            || context.health.upstream(&spec.name),
+            |before| Arc::clone(&before.upstream),
+        );
         let mut stays = Vec::with_capacity(spec.targets.len());
         let mut targets: Vec<Rc<Target>> = Vec::with_capacity(spec.targets.len());
         // What speaks another protocol is another target.
@@ -55,6 +64,7 @@ impl Group {
                     spec.pool,
                     detached,
                     Rc::clone(&entry),
+                    upstream.standing(&target.url),
                     &context.resolver,
                 )),
             });
@@ -72,8 +82,15 @@ impl Group {
             spec: Arc::clone(spec),
             targets: targets.into(),
             round: Cell::new(0),
-            balancer: RefCell::new(balancer),
             entry,
+            budget: before.map_or_else(
+                || Rc::new(RefCell::new(Budget::new(now))),
+                |before| Rc::clone(&before.budget),
+            ),
+            balancer: RefCell::new(balancer),
+            upstream,
+            usable: RefCell::default(),
+            counted: Failures::default(),
         }
     }
 
@@ -87,56 +104,71 @@ impl Group {
         }
     }
 
-    pub(crate) async fn send(
-        &self,
-        worker: &Rc<Worker>,
-        timeouts: &Timeouts,
-        request: &mut Request<Body>,
-        attempts: &mut Attempts,
-    ) -> Result<Response<Body>, SendError> {
-        let started = Instant::now();
-        attempts.started = Some(started);
-        let result = self.exchange(worker, timeouts, request, attempts, started).await;
-        let (status, now) = match &result {
-            Ok(response) => (response.status().as_u16(), attempts.head),
-            Err(_) => (0, None),
-        };
-        let now = now.unwrap_or_else(Instant::now);
-        self.entry.observe(status, now.saturating_duration_since(started));
-        if attempts.interim > 0 {
-            self.entry.interim.add(attempts.interim.into());
+    /// A target for the next try: none of those that were tried while there is another, and none that is not well;
+    /// with `whatever`, for a probe, the latter do not matter: it is to find out.
+    pub(crate) fn choose(&self, worker: &Worker, tried: &[usize], whatever: bool, now: Instant) -> Option<usize> {
+        let busy = |place: usize| self.targets[place].busy.get();
+        let chance = |below| worker.chance(below);
+        let mut balancer = self.balancer.borrow_mut();
+        let usable = (!whatever).then(|| self.usable(worker, now));
+        let mask = usable.as_deref().and_then(Usable::mask);
+        if mask.is_none() && tried.is_empty() {
+            return balancer.next(busy, chance);
         }
-        result
+        let well = |place: usize| mask.is_none_or(|mask| mask[place]);
+        let fresh = balancer.next_of(|place| well(place) && !tried.contains(&place), busy, chance);
+        let last = tried.last().copied();
+        fresh
+            .or_else(|| balancer.next_of(|place| well(place) && Some(place) != last, busy, chance))
+            .or_else(|| balancer.next_of(well, busy, chance))
     }
 
-    async fn exchange(
+    /// Which targets are well, made anew where that may have changed.
+    fn usable(&self, worker: &Worker, now: Instant) -> Ref<'_, Usable> {
+        let changes = self.upstream.changes();
+        let at = worker.context.health.at(now);
+        if !self.usable.borrow().holds(changes, at) {
+            let targets = self.targets.iter().zip(&self.spec.targets);
+            let targets = targets.map(|(target, spec)| (spec.weight, &*target.standing));
+            *self.usable.borrow_mut() = Usable::new(changes, at, &self.spec.health, targets);
+        }
+        self.usable.borrow()
+    }
+
+    /// What a try says of the target at `place`.
+    pub(crate) fn judge(
         &self,
-        worker: &Rc<Worker>,
-        timeouts: &Timeouts,
-        request: &mut Request<Body>,
-        attempts: &mut Attempts,
-        started: Instant,
-    ) -> Result<Response<Body>, SendError> {
-        let place = self
-            .balancer
-            .borrow_mut()
-            .next(|place| self.targets[place].busy.get(), |below| worker.chance(below))
-            .ok_or(SendError {
-                kind: SendErrorKind::NoTarget,
-                sent: false,
-                target: None,
-                cause: None,
-            })?;
+        worker: &Worker,
+        place: usize,
+        outcome: Outcome,
+        trial: Option<&Trial<'_>>,
+        now: Instant,
+    ) {
         let target = &self.targets[place];
-        attempts.target = Some(Arc::clone(&target.spec.url));
-        let lease = Lease::new(worker, target);
-        let clock = Clock::new(timeouts, started);
-        let mut exchange = Exchange::new(worker, target, attempts, clock, timeouts.idle);
-        exchange.prepare(request, &self.spec)?;
-        match self.spec.protocol {
-            Protocol::Http1 => exchange.over_http1(request, lease, started).await,
-            // Apart: the future of the one is not to be as large as that of the other.
-            Protocol::Http2 => Box::pin(exchange.over_http2(request, lease)).await,
+        let failed = match outcome {
+            Outcome::Nothing => return,
+            Outcome::Answered(_) => false,
+            Outcome::Failed(failure) => match &self.spec.breaker {
+                Some(breaker) => breaker.rule().failures.counts(failure),
+                None => self.counted.counts(failure),
+            },
+        };
+        if !failed {
+            return target.standing.succeeded();
+        }
+        let passive = &self.spec.health.passive;
+        let at = worker.context.health.at(now);
+        let most = match trial.is_some_and(Trial::is_suspected) {
+            // The others see nothing: whatever is wrong is between this node and the target.
+            true => 1,
+            false => passive.errors,
+        };
+        if target.standing.failed(at, most) {
+            let weighty = self.targets.iter().zip(&self.spec.targets);
+            let weighty = weighty.filter(|(_, spec)| spec.weight > 0);
+            let standings = weighty.map(|(target, _)| &*target.standing);
+            self.upstream
+                .eject(&target.spec.url, &target.standing, at, passive, standings);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Counts of upstreams: each worker writes its own cells, a scrape sums them.
 
 use crate::attempts::Replaced;
+use crate::retry::{Retried, Skipped};
 use sluice_telemetry::cells::{Count, Durations, DurationsSum, Level};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -32,9 +33,13 @@ pub struct Reading {
     pub connecting: i64,
     /// Requests that were sent once more over another connection, by the label `why`.
     pub replaced: [(&'static str, u64); Replaced::ALL.len()],
+    /// Requests that were tried again, by the label `why`.
+    pub retries: [(&'static str, u64); Retried::ALL.len()],
+    /// Requests that were not, though they failed in a way for which they would be, by the label `why`.
+    pub skipped: [(&'static str, u64); Skipped::ALL.len()],
     /// Answers of 1xx that were dropped.
     pub interim: u64,
-    /// Time to the head of the answer by status, ascending; status 0 stands for requests without
+    /// Time of each attempt to the head of its answer by status, ascending; status 0 stands for those without
     /// an answer, [`Reading::OTHER`] for statuses beyond the first ones.
     pub durations: Vec<(u16, DurationsSum)>,
 }
@@ -46,6 +51,8 @@ pub(crate) struct Cells {
     active: Level,
     connecting: Level,
     replaced: [Count; Replaced::ALL.len()],
+    retries: [Count; Retried::ALL.len()],
+    skipped: [Count; Skipped::ALL.len()],
     pub(crate) interim: Count,
     durations: [OnceLock<Box<(u16, Durations)>>; STATUSES],
 }
@@ -110,12 +117,24 @@ impl Reading {
         for (label, why) in reading.replaced.iter_mut().zip(Replaced::ALL) {
             label.0 = why.as_str();
         }
+        for (label, why) in reading.retries.iter_mut().zip(Retried::ALL) {
+            label.0 = why.as_str();
+        }
+        for (label, why) in reading.skipped.iter_mut().zip(Skipped::ALL) {
+            label.0 = why.as_str();
+        }
         for cells in cells {
             reading.idle += cells.idle.get();
             reading.active += cells.active.get();
             reading.connecting += cells.connecting.get();
             reading.interim += cells.interim.get();
             for (label, count) in reading.replaced.iter_mut().zip(&cells.replaced) {
+                label.1 += count.get();
+            }
+            for (label, count) in reading.retries.iter_mut().zip(&cells.retries) {
+                label.1 += count.get();
+            }
+            for (label, count) in reading.skipped.iter_mut().zip(&cells.skipped) {
                 label.1 += count.get();
             }
             for slot in cells.durations.iter().map_while(OnceLock::get) {
@@ -183,6 +202,14 @@ impl Cells {
 
     pub(crate) fn replaced(&self, why: Replaced) {
         self.replaced[why as usize].add(1);
+    }
+
+    pub(crate) fn retried(&self, why: Retried) {
+        self.retries[why as usize].add(1);
+    }
+
+    pub(crate) fn skipped(&self, why: Skipped) {
+        self.skipped[why as usize].add(1);
     }
 
     /// `status` 0: no answer.

@@ -86,6 +86,9 @@ mod tests {
             protocol: crate::spec::Protocol::Http1,
             timeouts: Timeouts::default(),
             pool: PoolSpec::default(),
+            retry: Default::default(),
+            health: Default::default(),
+            breaker: None,
             digest: 0,
         };
         let mut request = Request::builder()

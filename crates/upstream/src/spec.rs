@@ -1,5 +1,8 @@
 //! What an upstream is, compiled: the form in which a snapshot hands it to the workers.
 
+use crate::guard::Guard;
+use crate::health::HealthRule;
+use crate::retry::Retry;
 use http::HeaderValue;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -23,6 +26,12 @@ pub struct Spec {
     pub timeouts: Timeouts,
     /// Kept connections.
     pub pool: PoolSpec,
+    /// What is tried again, where the route has nothing of its own.
+    pub retry: Retry,
+    /// How targets are judged.
+    pub health: HealthRule,
+    /// What leaves the upstream alone, where the route has nothing of its own.
+    pub breaker: Option<Arc<Guard>>,
     /// Equal for equal content, as [`Spec::seal`] makes it. Two specs of one name and one digest
     /// are taken for the same.
     pub digest: u64,
@@ -157,6 +166,12 @@ impl Spec {
         self.protocol.hash(&mut hasher);
         self.timeouts.hash(&mut hasher);
         self.pool.hash(&mut hasher);
+        self.retry.hash(&mut hasher);
+        self.health.hash(&mut hasher);
+        self.breaker.is_some().hash(&mut hasher);
+        if let Some(breaker) = &self.breaker {
+            breaker.hash_content(&mut hasher);
+        }
         self.digest = hasher.finish();
         self
     }
@@ -316,6 +331,9 @@ mod tests {
             protocol: Protocol::Http1,
             timeouts: Timeouts::default(),
             pool: PoolSpec::default(),
+            retry: Retry::default(),
+            health: HealthRule::default(),
+            breaker: None,
             digest: 0,
         }
         .seal();

@@ -2,6 +2,7 @@
 
 use crate::clock::Deadline;
 use crate::error::Which;
+use crate::health::Standing;
 use crate::meters::Entry;
 use crate::multiplexed::Multiplexed;
 use crate::pool::Pool;
@@ -25,6 +26,8 @@ pub(crate) struct Target {
     pub(crate) pool: Pool,
     pub(crate) multiplexed: Multiplexed,
     pub(crate) entry: Rc<Entry>,
+    /// What this node thinks of it.
+    pub(crate) standing: Arc<Standing>,
     /// Requests under way, answers included.
     pub(crate) busy: Cell<u32>,
     place: Place,
@@ -49,7 +52,14 @@ pub(crate) enum NoConnection {
 // === impl Target ===
 
 impl Target {
-    pub(crate) fn new(spec: &TargetSpec, pool: PoolSpec, closed: bool, entry: Rc<Entry>, resolver: &Resolver) -> Self {
+    pub(crate) fn new(
+        spec: &TargetSpec,
+        pool: PoolSpec,
+        closed: bool,
+        entry: Rc<Entry>,
+        standing: Arc<Standing>,
+        resolver: &Resolver,
+    ) -> Self {
         let place = match spec.literal() {
             Some(address) => Place::At(address),
             None => Place::Named {
@@ -63,6 +73,7 @@ impl Target {
             pool: Pool::new(pool, closed),
             multiplexed: Multiplexed::new(pool, closed),
             entry,
+            standing,
             busy: Cell::new(0),
             place,
         }

@@ -75,15 +75,24 @@ impl Shared {
         })
     }
 
-    /// A reading from the start. None if part of the body is gone for good.
-    pub(crate) fn read(self: &Rc<Self>) -> Option<Upload> {
+    /// Whether it could be read from the start, by who goes on with it.
+    pub(crate) fn repeats(&self) -> bool {
         let possible = match *self.kept.borrow() {
             Kept::On { .. } => true,
             Kept::Off => !self.touched.get(),
             Kept::Over => false,
         };
-        let sound = self.failed.borrow().is_none() && !self.stopped.get();
-        (possible && sound).then(|| Upload {
+        possible && self.failed.borrow().is_none()
+    }
+
+    /// Goes on where it was stopped.
+    pub(crate) fn resume(&self) {
+        self.stopped.set(false);
+    }
+
+    /// A reading from the start. None if part of the body is gone for good.
+    pub(crate) fn read(self: &Rc<Self>) -> Option<Upload> {
+        (self.repeats() && !self.stopped.get()).then(|| Upload {
             shared: Rc::clone(self),
             at: 0,
             ended: false,

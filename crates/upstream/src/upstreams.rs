@@ -4,11 +4,11 @@ use crate::attempts::Attempts;
 use crate::body::Body;
 use crate::error::SendError;
 use crate::group::Group;
-use crate::spec::{Spec, Timeouts};
+use crate::plan::Plan;
+use crate::spec::Spec;
 use crate::worker::{Worker, WorkerContext};
 use http::{Request, Response};
 use std::fmt;
-use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -64,7 +64,12 @@ impl Upstreams {
     /// belong to the client's connection (RFC 9110 §7.6.1), nor `Expect`. Its body is read as the
     /// target takes it, and not before. What happens is told in `attempts`.
     ///
-    /// One try is made. A kept connection that turns out to be dead is replaced once, by a fresh
+    /// Each try is asked of the breaker of `plan` first, and told to it. A try that fails, or an answer that `plan.retry`
+    /// names, is followed by another one on another target, where the request may be repeated (RFC 9110 §9.2.2) or the
+    /// target has not seen it, its body is at most 64 KiB long or untouched, there is time left, and not so many were
+    /// repeated lately. A probe of the breaker is made once.
+    ///
+    /// Within a try a kept connection that turns out to be dead is replaced once, by a fresh
     /// one, where the request was not written at all, or may be repeated and no byte of an answer
     /// came. Over HTTP/2, what the target says it has not looked at (RFC 9113 §6.8, §8.7) is sent
     /// again whatever its method, eight times at most.
@@ -77,23 +82,17 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// [`SendError`]. Once there is an answer, what fails later is in its body.
-    #[allow(
-        clippy::manual_async_fn,
-        reason = "an argument of an async fn is kept twice in its future"
-    )]
-    pub fn send(
+    /// [`SendError`]; where the breaker was open, `request` is as it was. Once there is an answer, what fails later is in
+    /// its body.
+    pub async fn send(
         &self,
         spec: &Arc<Spec>,
-        timeouts: &Timeouts,
-        mut request: Request<Body>,
+        plan: Plan<'_>,
+        request: &mut Request<Body>,
         attempts: &mut Attempts,
-    ) -> impl Future<Output = Result<Response<Body>, SendError>> {
-        // The request lies here until it is written, and is not moved from future to future.
-        async move {
-            let group = self.group(spec);
-            group.send(&self.0, timeouts, &mut request, attempts).await
-        }
+    ) -> Result<Response<Body>, SendError> {
+        let group = self.group(spec);
+        group.send(&self.0, plan, request, attempts).await
     }
 
     fn group(&self, spec: &Arc<Spec>) -> Rc<Group> {

@@ -2,9 +2,11 @@
 
 use crate::connection::http1::Live;
 use crate::group::Group;
+use crate::health::Health;
 use crate::meters::Meters;
 use crate::resolve::Resolver;
 use crate::target::Target;
+use sluice_shared_store::SharedStore;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -22,6 +24,10 @@ pub struct WorkerContext {
     pub meters: Meters,
     /// One for all workers of a node.
     pub resolver: Resolver,
+    /// What all workers of a node know of the targets.
+    pub health: Health,
+    /// Where the node's breakers are, and its clock.
+    pub shared: SharedStore,
     /// What holds for every connection to a target.
     pub limits: sluice_transport::Limits,
     /// Seed of this worker's chance: different on each worker, fixed in tests.

@@ -399,10 +399,15 @@ fn base_path_and_host_reach_the_wire() {
             bare_path: true,
             ..Default::default()
         };
-        let request = request("GET", "/?x=1&y=2", Body::Empty);
+        let mut request = request("GET", "/?x=1&y=2", Body::Empty);
         let answer = rig
             .upstreams
-            .send(&rig.spec, &rig.timeouts, request, &mut attempts)
+            .send(
+                &rig.spec,
+                sluice_upstream::Plan::of(&rig.spec),
+                &mut request,
+                &mut attempts,
+            )
             .await
             .unwrap();
         let text = answer.into_body().collect().await.unwrap().to_bytes();

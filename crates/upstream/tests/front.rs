@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluice_transport::{Io, Limits};
-use sluice_upstream::{Attempts, Body, Incoming};
+use sluice_upstream::{Attempts, Body, Incoming, Plan};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use support::*;
@@ -33,7 +33,7 @@ async fn front(rig: Rc<Rig>) -> SocketAddr {
                         let mut attempts = Attempts::default();
                         let sent = rig
                             .upstreams
-                            .send(&rig.spec, &rig.timeouts, request, &mut attempts)
+                            .send(&rig.spec, Plan::of(&rig.spec), &mut request, &mut attempts)
                             .await;
                         let mut response = sent.unwrap_or_else(|error| {
                             http::Response::builder()

@@ -4,7 +4,7 @@
 
 mod support;
 
-use sluice_upstream::Body;
+use sluice_upstream::{Body, Plan};
 use std::time::Duration;
 use support::*;
 
@@ -173,7 +173,12 @@ fn a_change_keeps_what_stays_closes_what_goes_and_lets_answers_end() {
             let mut attempts = Default::default();
             let sent = rig
                 .upstreams
-                .send(&old, &old.timeouts, request("GET", "/", Body::Empty), &mut attempts)
+                .send(
+                    &old,
+                    Plan::of(&old),
+                    &mut request("GET", "/", Body::Empty),
+                    &mut attempts,
+                )
                 .await;
             assert!(sent.is_ok());
             seen += usize::from(attempts.target.as_deref() == Some(&*gone.url()));

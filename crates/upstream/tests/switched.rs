@@ -6,7 +6,7 @@ mod support;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sluice_upstream::{Attempts, Body, SendError, SendErrorKind, Switched};
+use sluice_upstream::{Attempts, Body, Plan, SendError, SendErrorKind, Switched};
 use support::{Backend, Rig, on_worker, request, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -21,7 +21,7 @@ async fn ask(rig: &Rig, mut request: Request<Body>) -> Result<Response<Body>, Se
         ..Attempts::default()
     };
     rig.upstreams
-        .send(&rig.spec, &rig.timeouts, request, &mut attempts)
+        .send(&rig.spec, Plan::of(&rig.spec), &mut request, &mut attempts)
         .await
 }
 

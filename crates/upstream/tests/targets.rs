@@ -5,7 +5,9 @@
 mod support;
 
 use futures_util::future::BoxFuture;
-use sluice_upstream::{Balance, Body, Lookup, Meters, Resolver, SendErrorKind, Spec, TargetSpec, Upstreams, Which};
+use sluice_upstream::{
+    Balance, Body, Lookup, Meters, Plan, Resolver, SendErrorKind, Spec, TargetSpec, Upstreams, Which,
+};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -46,7 +48,12 @@ fn round_robin_goes_on_though_the_configuration_changes_before_each_request() {
                 worker.reconcile(&[Arc::clone(&spec)]);
                 let mut attempts = Default::default();
                 worker
-                    .send(&spec, &spec.timeouts, request("GET", "/", Body::Empty), &mut attempts)
+                    .send(
+                        &spec,
+                        Plan::of(&spec),
+                        &mut request("GET", "/", Body::Empty),
+                        &mut attempts,
+                    )
                     .await
                     .unwrap();
                 *counts.entry(attempts.target.unwrap()).or_default() += 1;
@@ -235,14 +242,7 @@ fn named(table: &Table, port: u16, refresh: Duration) -> Rig {
     let mut spec = spec(&[&format!("http://orders.internal:{port}")]);
     spec.pool.max_idle = 0;
     let spec = Arc::new(spec.seal());
-    let upstreams = Upstreams::new(context);
-    upstreams.reconcile(&[Arc::clone(&spec)]);
-    Rig {
-        upstreams,
-        timeouts: spec.timeouts,
-        spec,
-        meters,
-    }
+    Rig::of(spec, meters, context)
 }
 
 #[test]
@@ -315,14 +315,7 @@ fn a_resolver_that_says_nothing_ends_by_the_connect_time_out() {
         let mut context = context(&meters, 1);
         context.resolver = Resolver::new(tokio::runtime::Handle::current(), Duration::from_secs(30), Silent);
         let spec = Arc::new(spec(&["http://orders.internal"]).seal());
-        let upstreams = Upstreams::new(context);
-        upstreams.reconcile(&[Arc::clone(&spec)]);
-        let mut rig = Rig {
-            upstreams,
-            timeouts: spec.timeouts,
-            spec,
-            meters,
-        };
+        let mut rig = Rig::of(spec, meters, context);
         rig.timeouts.connect = 20 * MS;
         let Err((error, _)) = rig.send(request("GET", "/", Body::Empty)).await else {
             panic!()

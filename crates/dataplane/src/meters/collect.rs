@@ -12,7 +12,7 @@ use sluice_http_semantics::problem::Code;
 use sluice_telemetry::cells::DurationsSum;
 use sluice_telemetry::log::Log;
 use sluice_telemetry::names::{self, Kind, Name};
-use sluice_upstream::Meters;
+use sluice_upstream::{Health, Meters};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub(crate) struct Collect {
     /// By place, as in [`Cells::listeners`].
     pub(crate) listeners: Vec<Arc<str>>,
     pub(crate) upstreams: Meters,
+    pub(crate) health: Health,
     pub(crate) crew: Arc<Crew>,
     pub(crate) log: Log,
 }
@@ -63,7 +64,8 @@ impl Collector for Collect {
             (vec!["worker"], sum(&|cells| cells.deaths.get())),
         ];
         counters(out, &names::PANICS, panics)?;
-        self.of_upstreams(out)
+        self.of_upstreams(out)?;
+        self.of_targets(out)
     }
 }
 
@@ -181,8 +183,36 @@ impl Collect {
             reading.replaced.map(of)
         });
         counters(out, &names::UPSTREAM_REPLACED, replaced)?;
+        let retries = readings.iter().flat_map(|reading| {
+            let of = move |(why, count): (&'static str, u64)| (vec![&*reading.upstream, why], count);
+            reading.retries.map(of)
+        });
+        counters(out, &names::UPSTREAM_RETRIES, retries)?;
+        let skipped = readings.iter().flat_map(|reading| {
+            let of = move |(why, count): (&'static str, u64)| (vec![&*reading.upstream, why], count);
+            reading.skipped.map(of)
+        });
+        counters(out, &names::UPSTREAM_RETRIES_SKIPPED, skipped)?;
         let interim = readings.iter().map(|reading| reading.interim).sum();
         counters(out, &names::INTERIM_DROPPED, [(vec![], interim)])
+    }
+}
+
+impl Collect {
+    fn of_targets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = self.health.read();
+        let level = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let targets = all.iter().flat_map(|targets| {
+            let of = |state, count| (vec![&*targets.upstream, state], level(count));
+            [
+                of("healthy", targets.healthy),
+                of("ejected", targets.ejected),
+                of("unhealthy", targets.unhealthy),
+            ]
+        });
+        gauges(out, &names::UPSTREAM_TARGETS, targets)?;
+        let ejections = all.iter().map(|targets| (vec![&*targets.upstream], targets.ejections));
+        counters(out, &names::UPSTREAM_EJECTIONS, ejections)
     }
 }
 

@@ -6,7 +6,7 @@ use sluice_http_semantics::forwarded::Scheme;
 use sluice_http_semantics::query;
 use sluice_http_semantics::request_id::RequestId;
 use sluice_http_semantics::reserved::is_hidden;
-use sluice_snapshot::{Params, Route};
+use sluice_snapshot::{Destination, Params, Route, Snapshot};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -78,10 +78,10 @@ fn header<'h>(headers: &'h HeaderMap, name: &str, trusted: bool) -> Option<Cow<'
 // === impl Kept ===
 
 impl Kept {
-    /// What the header changes of `route` will ask for.
-    pub(super) fn for_route(route: &Route, asked: &Asked<'_>) -> Self {
+    /// What the header changes of `route` will ask for, and what answers where a breaker is open.
+    pub(super) fn for_route(route: &Route, to: &Destination, snapshot: &Snapshot, asked: &Asked<'_>) -> Self {
         let mut changes = [&route.request_headers, &route.response_headers].into_iter().flatten();
-        if changes.all(|change| change.is_fixed()) {
+        if changes.all(|change| change.is_fixed()) && !route.falls_back_by_values(snapshot, to) {
             return Self::Nothing;
         }
         Self::All(Box::new(Copied {

@@ -171,7 +171,8 @@ pub(super) fn answered(
 fn refused(error: SendError) -> Refusal {
     tracing::debug!(%error, "no answer of a target");
     match error.kind {
-        SendErrorKind::NoTarget => Refusal::new(Code::NoTarget, "no target of the upstream may be used"),
+        SendErrorKind::NoTarget => Refusal::no_target(),
+        SendErrorKind::BreakerOpen(left) => Refusal::breaker_open(left),
         SendErrorKind::Connect => Refusal::new(Code::UpstreamConnect, "no connection to the target came about"),
         SendErrorKind::Reset => Refusal::new(
             Code::UpstreamReset,
@@ -180,6 +181,10 @@ fn refused(error: SendError) -> Refusal {
         SendErrorKind::Protocol => Refusal::new(
             Code::UpstreamProtocol,
             "what the target sent is no answer that can be passed on",
+        ),
+        SendErrorKind::Unfit => Refusal::new(
+            Code::UpstreamProtocol,
+            "the request cannot be written for the target: its Host, or its path with the target's base",
         ),
         SendErrorKind::Timeout(Which::Total) => Refusal::new(
             Code::Deadline,

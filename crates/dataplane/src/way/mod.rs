@@ -9,6 +9,7 @@
 
 mod asked;
 mod destination;
+mod fallback;
 mod forward;
 mod target;
 mod upgrade;
@@ -137,7 +138,7 @@ async fn serve(
     let Prepared {
         route,
         toward,
-        request,
+        mut request,
         kept,
         offer,
         deadline,
@@ -145,20 +146,34 @@ async fn serve(
         Next::Forward(prepared) => prepared,
         Next::Answer(response) => return Ok(response),
     };
-    exchange.attempts.switch = offer.is_some();
     let to = toward.destination;
+    let attempts = &mut exchange.attempts;
+    attempts.switch = offer.is_some();
+    attempts.grpc = exchange.grpc.is_some();
+    let clients = deadline.as_ref().and_then(|within| within.total);
+    attempts.deadline = clients.is_some() && clients != to.timeouts.total;
     if let Some(notes) = exchange.notes() {
         notes.goes_to(&to.upstream.name);
     }
+    let plan = to.plan().within(deadline.as_deref().unwrap_or(&to.timeouts));
     let sent = worker
         .upstreams
-        .send(
-            &to.upstream,
-            deadline.as_deref().unwrap_or(&to.timeouts),
-            request,
-            &mut exchange.attempts,
-        )
+        .send(&to.upstream, plan, &mut request, &mut exchange.attempts)
         .await;
+    if let Some(left) = fallback::refused(&sent) {
+        let unsent = fallback::Unsent {
+            held,
+            route,
+            toward,
+            request,
+            kept: &kept,
+            offer: offer.as_deref(),
+            deadline: clients,
+            left,
+        };
+        // Apart: it is large, and rare.
+        return Box::pin(fallback::serve(exchange, unsent)).await;
+    }
     let total = deadline.map_or(to.timeouts.total, |timeouts| timeouts.total);
     forward::answered(exchange, route, toward, sent, &kept, offer.as_deref(), total)
 }
@@ -326,7 +341,7 @@ fn choose<'s>(
         Ok(toward) => What::Forward {
             toward,
             target: forward::target(route, &path, &asked)?,
-            kept: Kept::for_route(route, &asked),
+            kept: Kept::for_route(route, toward.destination, &held.snapshot, &asked),
         },
         Err(answer) => What::Answer(answer),
     };

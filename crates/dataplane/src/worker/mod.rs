@@ -91,6 +91,8 @@ impl Worker {
         let upstreams = Upstreams::new(WorkerContext {
             meters: begin.upstreams.clone(),
             resolver: begin.resolver.clone(),
+            health: begin.health.clone(),
+            shared: begin.shared.clone(),
             limits: sluice_transport::Limits::default(),
             seed: fastrand::u64(..),
         });

@@ -9,7 +9,7 @@ use crate::meters::Cells;
 use sluice_shared_store::SharedStore;
 use sluice_snapshot::Published;
 use sluice_telemetry::log::{Lines, Log};
-use sluice_upstream::{Meters, Resolver};
+use sluice_upstream::{Health, Meters, Resolver};
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
@@ -34,6 +34,7 @@ pub(crate) struct Begin {
     pub(crate) shared: SharedStore,
     pub(crate) upstreams: Meters,
     pub(crate) resolver: Resolver,
+    pub(crate) health: Health,
     pub(crate) log: Log,
     pub(crate) orders: watch::Receiver<Orders>,
 }

@@ -7,6 +7,7 @@ mod backend;
 mod client;
 mod edge;
 mod exchange;
+mod failing;
 mod fields;
 mod forwarding;
 mod hostile;

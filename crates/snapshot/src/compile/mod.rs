@@ -6,6 +6,7 @@
 
 mod changes;
 mod gateway;
+pub(crate) mod resilience;
 mod route;
 mod upstream;
 
@@ -91,6 +92,7 @@ impl Compiler<'_> {
         let mut stale = BTreeMap::new();
         self.routes(changes.routes, &gone, &mut stale)?;
         self.forward_to(&changed)?;
+        self.fallbacks_lead_somewhere(&changed);
         self.hosts_of_routes(&put)?;
         self.no_route_is_left_over(&gone);
         self.build(stale)
@@ -115,7 +117,7 @@ impl Compiler<'_> {
             self.budget.time_is_left()?;
             let old = all.get(name.as_str());
             let new = match declared
-                .map(|declared| upstream::upstream(&name, &declared))
+                .map(|declared| upstream::upstream(&name, &declared, self.body.version))
                 .transpose()
             {
                 Ok(new) => new,
@@ -124,12 +126,27 @@ impl Compiler<'_> {
                     continue;
                 }
             };
+            let (mut new, fallback) = match new {
+                Some((new, fallback)) => (Some(new), fallback),
+                None => (None, None),
+            };
+            let key: Arc<str> = name.as_str().into();
+            if fallback.as_ref() != self.body.fallbacks.get(&key) {
+                Arc::make_mut(&mut self.body.fallbacks).set(&key, fallback);
+            }
+            // A breaker that is as it was keeps its version, and what is known of it.
+            if let (Some(new), Some(old)) = (&mut new, old)
+                && let (Some(breaker), Some(known)) = (&new.breaker, &old.breaker)
+                && known.is_like(breaker)
+            {
+                new.breaker = Some(Arc::clone(known));
+            }
             if old.map(|old| old.digest) == new.as_ref().map(|new| new.digest) {
                 continue;
             }
             self.budget.shrink(old.map_or(0, |old| upstream::weight(old)));
             self.budget.grow(new.as_ref().map_or(0, upstream::weight))?;
-            let name: Arc<str> = name.into();
+            let name = key;
             match new {
                 Some(new) => drop(all.insert(Arc::clone(&name), Arc::new(new))),
                 None => drop(all.remove(&name)),
@@ -268,6 +285,8 @@ impl Compiler<'_> {
                 let Some(declared) = declared else { continue };
                 let label = old.get(id.as_str()).map(|route| route.label.clone());
                 let around = route::Around {
+                    before: old.get(id.as_str()).map(|route| &**route),
+                    version: self.body.version,
                     gateway: &name,
                     hosts: &hosts,
                     upstream: &upstream,
@@ -358,6 +377,34 @@ impl Compiler<'_> {
             }
         }
         Ok(())
+    }
+
+    fn fallbacks_lead_somewhere(&mut self, changed: &BTreeSet<Arc<str>>) {
+        let upstreams = &self.body.upstreams;
+        let is_there = |name: &str| upstreams.binary_search_by(|spec| (*spec.name).cmp(name)).is_ok();
+        let faults = self.body.fallbacks.faults(is_there);
+        self.faults.extend(faults.into_iter().map(|(name, why)| Fault {
+            part: PartKey::Upstream(name.to_string()),
+            why: format!("breaker.fallback.upstream: {why}"),
+        }));
+        let gone: Vec<&Arc<str>> = changed.iter().filter(|name| !is_there(name)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        for gateway in self.body.gateways.iter().flatten() {
+            for route in gateway.routes.values() {
+                let own = route.own.breaker.as_ref().and_then(|own| own.fallback.as_ref());
+                if let Some(name) = own.and_then(|own| own.upstream()).filter(|name| gone.contains(name)) {
+                    self.faults.push(Fault {
+                        part: PartKey::Route {
+                            gateway: gateway.name.to_string(),
+                            id: route.id.to_string(),
+                        },
+                        why: format!("breaker.fallback.upstream: there is no upstream {name:?} any more"),
+                    });
+                }
+            }
+        }
     }
 
     /// Looks again at the routes of gateways that may have other hosts now.

@@ -1,14 +1,15 @@
 //! `gateways.NAME.routes.ID`: declared → [`Route`].
 
-use super::upstream::retry;
+use super::resilience;
 use crate::budget::Budget;
 use crate::conditions::{Compare, Conditions, Test};
 use crate::error::OverBudget;
+use crate::fallback::Fallback;
 use crate::hosts::cover;
 use crate::label::Label;
 use crate::matcher::{Matcher, Over, sure_prefix};
 use crate::methods::Methods;
-use crate::route::{Action, Destination, OwnTimeouts, Place, Route, Selector, Split};
+use crate::route::{Action, Destination, Own, OwnBreaker, OwnTimeouts, Place, Route, Selector, Split};
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use sluice_document::declared;
@@ -34,6 +35,10 @@ pub(super) struct Around<'c> {
     pub(super) hosts: &'c [HostPattern],
     pub(super) upstream: &'c dyn Fn(&str) -> Option<Arc<Spec>>,
     pub(super) budget: &'c Budget,
+    /// The route of the same name before.
+    pub(super) before: Option<&'c Route>,
+    /// Of the configuration that is compiled.
+    pub(super) version: u64,
     /// That of the route of the same name before, or a new one.
     pub(super) label: Label,
 }
@@ -52,11 +57,12 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
     let mut faults = Vec::new();
     let selector = selector(declared, around.budget, &mut faults)?;
     faults.extend(outside(&selector, around.hosts));
-    faults.extend(retry(declared.retry.as_ref()).err());
-    if declared.breaker.is_some() {
-        faults.push("breaker: this is not built yet".to_owned());
-    }
-    let own_timeouts = OwnTimeouts(declared.timeout.unwrap_or_default());
+    let id: Arc<str> = declared.id.as_str().into();
+    let own = Own {
+        timeouts: OwnTimeouts(declared.timeout.unwrap_or_default()),
+        retry: declared.retry.clone(),
+        breaker: breaker(&around, &id, declared, &mut faults),
+    };
     let mut policies = policies(declared, &mut faults);
     let upgrade = upgrade(declared.upgrade.as_deref(), &mut faults);
     let mut towards = |field: &dyn std::fmt::Display, name: &str| {
@@ -64,7 +70,11 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
         if upstream.is_none() {
             faults.push(format!("{field}: there is no upstream {name:?}"));
         }
-        upstream.map(|upstream| own_timeouts.towards(&upstream))
+        upstream.map(|upstream| {
+            let known = around.before.map(Route::destinations).unwrap_or_default();
+            let known = known.iter().find(|known| known.upstream.name == upstream.name);
+            own.towards(&upstream, known)
+        })
     };
     // Faults of policies are told already.
     let action = match &declared.action {
@@ -93,7 +103,7 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
     match (action, faults.is_empty()) {
         (Some(action), true) => Ok(Route {
             gateway: Arc::clone(around.gateway),
-            id: declared.id.as_str().into(),
+            id,
             http_route: declared.paths.join(" ").into(),
             weight: weight(&selector, declared, &action),
             action,
@@ -110,7 +120,7 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
             label: around.label,
             refuses_encoded_slash: declared.encoded_slash == Some(declared::EncodedSlash::Refuse),
             selector: Arc::new(selector),
-            own_timeouts,
+            own,
         }),
         _ => Err(RouteError::Faults(faults)),
     }
@@ -171,6 +181,27 @@ fn selector(declared: &declared::Route, budget: &Budget, faults: &mut Vec<String
     })
 }
 
+fn breaker(
+    around: &Around<'_>,
+    id: &Arc<str>,
+    declared: &declared::Route,
+    faults: &mut Vec<String>,
+) -> Option<Arc<OwnBreaker>> {
+    let breaker = declared.breaker.as_ref()?;
+    let fallback = resilience::fallback(breaker, &patterns(declared), faults);
+    if let Some(name) = fallback.as_ref().and_then(Fallback::upstream)
+        && (around.upstream)(name).is_none()
+    {
+        faults.push(format!("breaker.fallback.upstream: there is no upstream {name:?}"));
+    }
+    Some(Arc::new(OwnBreaker {
+        gateway: Arc::clone(around.gateway),
+        route: Arc::clone(id),
+        rule: resilience::rule(breaker, around.version),
+        fallback,
+    }))
+}
+
 fn upgrade(declared: Option<&[String]>, faults: &mut Vec<String>) -> Allowed {
     let Some(declared) = declared else {
         return Allowed::default();
@@ -183,14 +214,14 @@ fn upgrade(declared: Option<&[String]>, faults: &mut Vec<String>) -> Allowed {
     Allowed::new(declared.iter().filter_map(read).collect())
 }
 
-fn policies(declared: &declared::Route, faults: &mut Vec<String>) -> Policies {
+fn patterns(declared: &declared::Route) -> Vec<Pattern> {
     // What cannot be read is told where the paths are.
-    let paths: Vec<Pattern> = declared
-        .paths
-        .iter()
-        .filter_map(|path| Pattern::parse(path).ok())
-        .collect();
-    Policies::compile(declared, &scope_of(&paths)).unwrap_or_else(|found| {
+    let read = declared.paths.iter().filter_map(|path| Pattern::parse(path).ok());
+    read.collect()
+}
+
+fn policies(declared: &declared::Route, faults: &mut Vec<String>) -> Policies {
+    Policies::compile(declared, &scope_of(&patterns(declared))).unwrap_or_else(|found| {
         faults.extend(found.iter().map(|fault| format!("{}: {}", fault.field, fault.kind)));
         Policies::default()
     })
@@ -285,6 +316,7 @@ fn test(declared: &declared::FieldMatch) -> Result<Test, String> {
 /// Bytes, about: nodes and entries of the router with it.
 fn weight(selector: &Selector, declared: &declared::Route, action: &Action) -> usize {
     const ENTRY: usize = 400;
+    const BREAKER: usize = 1024;
     let entries = selector.places.len() * selector.hosts.len().max(1);
     let texts = declared.paths.iter().chain(&declared.hosts).map(String::len);
     let changes = changes(&declared.request) + changes(&declared.response);
@@ -303,7 +335,9 @@ fn weight(selector: &Selector, declared: &declared::Route, action: &Action) -> u
             payload + pairs(&respond.headers)
         }
     };
-    let fixed = size_of::<Route>() + size_of::<Selector>() + ENTRY * entries;
+    // A guard, a rule and a cell, for each way out.
+    let breaker = declared.breaker.as_ref().map_or(0, |_| BREAKER);
+    let fixed = size_of::<Route>() + size_of::<Selector>() + ENTRY * entries + breaker;
     fixed + 4 * (texts.sum::<usize>() + changes + action) + selector.conditions.memory() + split
 }
 

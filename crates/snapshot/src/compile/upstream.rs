@@ -1,14 +1,22 @@
 //! `upstreams.NAME`: declared → [`Spec`].
 
+use super::resilience;
+use crate::fallback::Fallback;
 use http::HeaderValue;
 use sluice_document::declared;
 use sluice_http_semantics::host::Host;
-use sluice_upstream::{Balance, HostPolicy, PoolSpec, Protocol, Spec, TargetSpec, Timeouts};
+use sluice_shared_state::BreakerKey;
+use sluice_upstream::{Balance, Guard, HealthRule, HostPolicy, PoolSpec, Protocol, Retry, Spec, TargetSpec, Timeouts};
+use std::sync::Arc;
 
 /// # Errors
 ///
 /// All that is wrong with it.
-pub(super) fn upstream(name: &str, declared: &declared::Upstream) -> Result<Spec, Vec<String>> {
+pub(super) fn upstream(
+    name: &str,
+    declared: &declared::Upstream,
+    version: u64,
+) -> Result<(Spec, Option<Fallback>), Vec<String>> {
     let mut faults = Vec::new();
     let mut targets = Vec::with_capacity(declared.targets.len());
     for target in &declared.targets {
@@ -35,23 +43,39 @@ pub(super) fn upstream(name: &str, declared: &declared::Upstream) -> Result<Spec
             }
         },
     };
-    faults.extend(retry(declared.retry.as_ref()).err());
-    for (field, given) in [
-        ("health", declared.health.is_some()),
-        ("breaker", declared.breaker.is_some()),
-    ] {
-        if given {
-            faults.push(format!("{field}: this is not built yet"));
-        }
-    }
+    let health = declared
+        .health
+        .as_ref()
+        .map_or(Ok(HealthRule::default()), resilience::health);
+    let health = health.unwrap_or_else(|found| {
+        faults.extend(found);
+        HealthRule::default()
+    });
+    let breaker = declared.breaker.as_ref();
+    let fallback = breaker.and_then(|breaker| resilience::fallback(breaker, &[], &mut faults));
     if !faults.is_empty() {
         return Err(faults);
     }
     let own = crate::route::OwnTimeouts(declared.timeout.unwrap_or_default());
     let defaults = PoolSpec::default();
     let pool = declared.pool.unwrap_or_default();
+    let timeouts = own.over(Timeouts::default());
+    let name: Arc<str> = name.into();
     let spec = Spec {
-        name: name.into(),
+        breaker: breaker.map(|breaker| {
+            let key = BreakerKey {
+                upstream: Arc::clone(&name),
+                route: None,
+            };
+            let rule = resilience::rule(breaker, version);
+            Arc::new(Guard::new(key, resilience::for_timeouts(&rule, &timeouts)))
+        }),
+        retry: declared
+            .retry
+            .as_ref()
+            .map_or_else(Retry::default, |retry| resilience::retry(retry, &Retry::default())),
+        health,
+        name,
         targets,
         host,
         balance: match declared.balance {
@@ -62,7 +86,7 @@ pub(super) fn upstream(name: &str, declared: &declared::Upstream) -> Result<Spec
             None | Some(declared::Protocol::H1) => Protocol::Http1,
             Some(declared::Protocol::H2c) => Protocol::Http2,
         },
-        timeouts: own.over(Timeouts::default()),
+        timeouts,
         pool: PoolSpec {
             idle: pool.idle.map_or(defaults.idle, |own| own.0),
             max_idle: pool
@@ -72,21 +96,7 @@ pub(super) fn upstream(name: &str, declared: &declared::Upstream) -> Result<Spec
         },
         digest: 0,
     };
-    Ok(spec.seal())
-}
-
-/// # Errors
-///
-/// Where it asks for more than one attempt.
-pub(super) fn retry(declared: Option<&declared::Retry>) -> Result<(), String> {
-    match declared {
-        Some(retry)
-            if retry.attempts.is_some_and(|attempts| attempts != 1) || retry.budget.is_some() || retry.on.is_some() =>
-        {
-            Err("retry: only `attempts: 1` is built yet".to_owned())
-        }
-        _ => Ok(()),
-    }
+    Ok((spec.seal(), fallback))
 }
 
 /// Bytes, about.

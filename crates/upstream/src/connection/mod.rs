@@ -2,11 +2,13 @@
 //!
 //! What is one version's alone stands in a room of its own: [`http1`], [`http2`].
 
+mod ask;
 mod fault;
 pub(crate) mod http1;
 pub(crate) mod http2;
 mod incoming;
 
+pub(crate) use ask::ask;
 pub(crate) use fault::Fault;
 pub use incoming::Incoming;
 

@@ -1,7 +1,6 @@
 //! Over HTTP/1.1: a kept connection, or a fresh one in its place.
 
-use super::source::Source;
-use super::{Exchange, head, of_fault};
+use super::{Course, Exchange, head, of_fault};
 use crate::answer::{Answer, Link};
 use crate::attempts::Replaced;
 use crate::body::Body;
@@ -32,7 +31,8 @@ impl Exchange<'_> {
     ) -> Result<Response<Body>, SendError> {
         // What cannot be sent again must not meet a connection that the reactor has not yet seen die.
         let kept = self.target.pool.take(now, !self.idempotent);
-        self.source = Source::new(std::mem::take(request.body_mut()), kept.is_some() && self.idempotent);
+        let keep = kept.is_some() && self.idempotent;
+        self.course.begin(request.body_mut(), keep);
         let (live, response) = self.run(request, kept).await?;
         self.answer(live, response, lease)
     }
@@ -44,7 +44,7 @@ impl Exchange<'_> {
     ) -> Result<(Box<Live>, Response<Incoming>), SendError> {
         self.attempts.reused = kept.is_some();
         if let Some(mut live) = kept {
-            *request.body_mut() = self.source.read().unwrap_or_default();
+            *request.body_mut() = self.course.source.read().unwrap_or_default();
             match self.attempt(&mut live, request, true).await? {
                 Ok(response) => return Ok((live, response)),
                 Err(mut failure) => {
@@ -54,12 +54,12 @@ impl Exchange<'_> {
                     self.attempts.replaced = Some(why);
                     self.attempts.reused = false;
                     self.target.entry.replaced(why);
-                    self.clock.attempt(Instant::now());
+                    self.course.clock.attempt(Instant::now());
                     *request = again;
                 }
             }
         } else {
-            *request.body_mut() = self.source.read().unwrap_or_default();
+            *request.body_mut() = self.course.source.read().unwrap_or_default();
         }
         // Apart: it is large, and most requests need no memory for it.
         let mut live = Box::pin(self.connect()).await?;
@@ -77,7 +77,7 @@ impl Exchange<'_> {
     ) -> Result<Result<Response<Incoming>, Failure>, SendError> {
         self.attempts.tries += 1;
         live.switches = self.attempts.switch;
-        let (clock, source) = (&mut self.clock, &self.source);
+        let Course { clock, source, .. } = &mut *self.course;
         let result = live
             .exchange(request, record, |timer, cx, writing, sent| {
                 match clock.waiting(source.sending(writing, sent), Instant::now) {
@@ -110,13 +110,13 @@ impl Exchange<'_> {
             Fault::Reset(_) if self.idempotent => Replaced::Reset,
             _ => return None,
         };
-        let (head, body) = (live.rewind()?, self.source.read()?);
+        let (head, body) = (live.rewind()?, self.course.source.read()?);
         Some((why, head.map(|()| body)))
     }
 
     async fn connect(&mut self) -> Result<Box<Live>, SendError> {
         let mut gauge = Gauged::new(Rc::clone(&self.target.entry), State::Connecting);
-        let deadline = self.clock.connecting(Instant::now());
+        let deadline = self.course.clock.connecting(Instant::now());
         let stream = match self.target.connect(deadline).await {
             Ok(stream) => stream,
             Err(failed) => {
@@ -163,7 +163,7 @@ impl Exchange<'_> {
             lease.give_back(live, now);
             return Ok(Response::from_parts(parts, incoming.into()));
         }
-        let under_way = self.source.under_way();
+        let under_way = self.course.source.under_way();
         if incoming.is_end_stream() || (live.is_over() && under_way.is_none()) {
             return Ok(Response::from_parts(parts, incoming.into()));
         }
@@ -181,7 +181,7 @@ impl Exchange<'_> {
             Some(task) => Link::Task(live, task),
             None => Link::Inline(live),
         };
-        let answer = Answer::new(incoming, link, lease, self.idle, self.clock.total(), under_way);
+        let answer = Answer::new(incoming, link, lease, self.idle, self.course.clock.total(), under_way);
         Ok(Response::from_parts(parts, Body::Answer(answer)))
     }
 
@@ -191,7 +191,7 @@ impl Exchange<'_> {
         if parts.version != Version::HTTP_11 {
             return Err(fault("101 of another version of HTTP than 1.1"));
         }
-        if self.source.under_way().is_some() {
+        if self.course.source.under_way().is_some() {
             return Err(fault("101 before the request was sent"));
         }
         let switched = live

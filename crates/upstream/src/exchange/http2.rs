@@ -1,7 +1,6 @@
 //! Over HTTP/2: a stream on a connection that others share.
 
-use super::source::Source;
-use super::{Exchange, head, of_fault};
+use super::{Course, Exchange, head, of_fault};
 use crate::answer::{Answer, Link};
 use crate::attempts::Replaced;
 use crate::body::Body;
@@ -45,15 +44,15 @@ impl Exchange<'_> {
         request: &mut Request<Body>,
         lease: Lease,
     ) -> Result<Response<Body>, SendError> {
-        self.source = Source::new(std::mem::take(request.body_mut()), true);
+        self.course.begin(request.body_mut(), true);
         let Some(head) = http2::take(request) else {
             let cause = "the Host is no authority".into();
-            return Err(self.told(SendErrorKind::Protocol, false, Some(cause)));
+            return Err(self.told(SendErrorKind::Unfit, false, Some(cause)));
         };
         let mut replaced = 0;
         loop {
             let mut slot = self.slot().await?;
-            let body = self.source.read().unwrap_or_default();
+            let body = self.course.source.read().unwrap_or_default();
             self.attempts.tries += 1;
             let fault = match slot.send(http2::copy(&head), body) {
                 Ok(stream) => match self.attempt_on_stream(&mut slot, stream).await? {
@@ -64,13 +63,13 @@ impl Exchange<'_> {
             };
             let why = self.again_on_stream(&slot, &fault, replaced);
             // Whatever it was, the body has to be there from its start.
-            let Some(why) = why.filter(|_| self.source.read().is_some()) else {
+            let Some(why) = why.filter(|_| self.course.source.read().is_some()) else {
                 return Err(self.failed(slot.wrote(), fault));
             };
             replaced += 1;
             self.attempts.replaced = Some(why);
             self.target.entry.replaced(why);
-            self.clock.attempt(Instant::now());
+            self.course.clock.attempt(Instant::now());
         }
     }
 
@@ -96,7 +95,7 @@ impl Exchange<'_> {
                 let cause = "each connection ended before a stream began on it".into();
                 return Err(self.told(SendErrorKind::Reset, false, Some(cause)));
             }
-            let deadline = *deadline.get_or_insert_with(|| self.clock.connecting(now));
+            let deadline = *deadline.get_or_insert_with(|| self.course.clock.connecting(now));
             let opening = match self.target.multiplexed.opening() {
                 Some(opening) => opening,
                 None => open(self.worker, self.target, deadline),
@@ -125,7 +124,7 @@ impl Exchange<'_> {
         slot: &mut Slot,
         mut stream: Stream,
     ) -> Result<Result<(Response<Receiving>, Stream), Fault>, SendError> {
-        let (clock, source) = (&mut self.clock, &self.source);
+        let Course { clock, source, .. } = &mut *self.course;
         let result = poll_fn(|cx| {
             if let Poll::Ready(answer) = stream.poll_head(cx) {
                 return Poll::Ready(Ok(answer));
@@ -151,7 +150,7 @@ impl Exchange<'_> {
     /// it; it was never written; or a connection that was in use before ended without any answer,
     /// and the request may be repeated (RFC 9110 §9.2.2).
     fn again_on_stream(&self, slot: &Slot, fault: &Fault, replaced: u32) -> Option<Replaced> {
-        if replaced == MOST_REPLACED || self.source.failed().is_some() {
+        if replaced == MOST_REPLACED || self.course.source.failed().is_some() {
             return None;
         }
         match fault {
@@ -189,7 +188,7 @@ impl Exchange<'_> {
         if bare || incoming.is_end_stream() {
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let under_way = self.source.under_way();
+        let under_way = self.course.source.under_way();
         let mut task = None;
         if let Some(pipe) = stream.pipe.take() {
             if parts.status.is_success() {
@@ -200,7 +199,7 @@ impl Exchange<'_> {
             }
         }
         let link = Link::Stream(slot, task);
-        let answer = Answer::new(incoming, link, lease, self.idle, self.clock.total(), under_way);
+        let answer = Answer::new(incoming, link, lease, self.idle, self.course.clock.total(), under_way);
         Ok(Response::from_parts(parts, Body::Answer(answer)))
     }
 }

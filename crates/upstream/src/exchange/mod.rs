@@ -2,6 +2,7 @@
 //!
 //! What is one version's alone stands in a room of its own: [`http1`], [`http2`].
 
+mod course;
 mod head;
 mod http1;
 mod http2;
@@ -9,15 +10,14 @@ mod source;
 
 use crate::attempts::Attempts;
 use crate::body::Body;
-use crate::clock::Clock;
 use crate::connection::Fault;
 use crate::error::{BodyError, SendError, SendErrorKind, Which};
 use crate::request;
 use crate::spec::Spec;
 use crate::target::Target;
 use crate::worker::Worker;
+pub(crate) use course::Course;
 use http::{Method, Request};
-use source::Source;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,9 @@ pub(crate) struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     target: &'a Rc<Target>,
     attempts: &'a mut Attempts,
-    clock: Clock,
+    course: &'a mut Course,
     /// Between bytes of the answer.
     idle: Duration,
-    source: Source,
     idempotent: bool,
     /// Its answer has no body, whatever it says.
     head: bool,
@@ -43,16 +42,15 @@ impl<'a> Exchange<'a> {
         worker: &'a Rc<Worker>,
         target: &'a Rc<Target>,
         attempts: &'a mut Attempts,
-        clock: Clock,
+        course: &'a mut Course,
         idle: Duration,
     ) -> Self {
         Self {
             worker,
             target,
             attempts,
-            clock,
+            course,
             idle,
-            source: Source::Empty,
             idempotent: false,
             head: false,
         }
@@ -63,11 +61,11 @@ impl<'a> Exchange<'a> {
         self.idempotent = request.method().is_idempotent();
         self.head = request.method() == Method::HEAD;
         request::prepare(request, spec, &self.target.spec, self.attempts.bare_path)
-            .map_err(|error| self.told(SendErrorKind::Protocol, false, Some(error.to_string().into())))
+            .map_err(|error| self.told(SendErrorKind::Unfit, false, Some(error.to_string().into())))
     }
 
     fn failed(&self, sent: bool, fault: Fault) -> SendError {
-        let (kind, cause) = match self.source.failed() {
+        let (kind, cause) = match self.course.source.failed() {
             Some(error) => (SendErrorKind::ClientBody(error), None),
             None => of_fault(fault),
         };

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use std::rc::Rc;
 
 /// A request's body, as often as it can be had.
-pub(super) enum Source {
+pub(crate) enum Source {
     Empty,
     Full(Bytes),
     Stream(Rc<upload::Shared>),
@@ -20,7 +20,7 @@ pub(super) enum Source {
 
 impl Source {
     /// With `keep`, a stream can be had again while it is short enough.
-    pub(super) fn new(body: Body, keep: bool) -> Self {
+    pub(crate) fn new(body: Body, keep: bool) -> Self {
         match body {
             body if body.is_end_stream() => Self::Empty,
             Body::Full(bytes) => Self::Full(bytes),
@@ -29,7 +29,7 @@ impl Source {
     }
 
     /// From the start. None if that is gone.
-    pub(super) fn read(&self) -> Option<Body> {
+    pub(crate) fn read(&self) -> Option<Body> {
         match self {
             Self::Empty => Some(Body::Empty),
             Self::Full(bytes) => Some(Body::Full(bytes.clone())),
@@ -37,8 +37,23 @@ impl Source {
         }
     }
 
+    /// Whether it can be had from the start by another attempt.
+    pub(crate) fn repeats(&self) -> bool {
+        match self {
+            Self::Empty | Self::Full(_) => true,
+            Self::Stream(shared) => shared.repeats(),
+        }
+    }
+
+    /// For another attempt, though a target had judged without the rest.
+    pub(crate) fn resume(&self) {
+        if let Self::Stream(shared) = self {
+            shared.resume();
+        }
+    }
+
     /// Who is waited for, where the writing of one body cannot be told from that of others.
-    pub(super) fn moving(&self) -> Sending {
+    pub(crate) fn moving(&self) -> Sending {
         match self {
             Self::Stream(shared) if shared.done() => Sending::Done,
             Self::Stream(shared) if shared.waiting() => Sending::Client,
@@ -48,7 +63,7 @@ impl Source {
     }
 
     /// Who is waited for.
-    pub(super) fn sending(&self, writing: Writing, sent: u64) -> Sending {
+    pub(crate) fn sending(&self, writing: Writing, sent: u64) -> Sending {
         match (writing, self) {
             (Writing::Blocked, _) => Sending::Target(sent),
             (Writing::Free, Self::Stream(shared)) if !shared.done() => Sending::Client,
@@ -57,14 +72,14 @@ impl Source {
     }
 
     /// The stream, if the client has not sent all of it.
-    pub(super) fn under_way(&self) -> Option<Rc<upload::Shared>> {
+    pub(crate) fn under_way(&self) -> Option<Rc<upload::Shared>> {
         match self {
             Self::Stream(shared) if !shared.done() => Some(Rc::clone(shared)),
             _ => None,
         }
     }
 
-    pub(super) fn failed(&self) -> Option<BodyError> {
+    pub(crate) fn failed(&self) -> Option<BodyError> {
         match self {
             Self::Stream(shared) => shared.failed(),
             Self::Empty | Self::Full(_) => None,

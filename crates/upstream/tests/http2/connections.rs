@@ -234,8 +234,13 @@ fn the_less_busy_target_is_chosen_by_its_streams() {
                 let (rig, counts, busy_url) = (Rc::clone(&rig), Rc::clone(&counts), busy_url.clone());
                 tokio::task::spawn_local(async move {
                     let mut attempts = sluice_upstream::Attempts::default();
-                    let asked = request("GET", "/", Body::Empty);
-                    let sent = rig.upstreams.send(&rig.spec, &rig.timeouts, asked, &mut attempts);
+                    let mut asked = request("GET", "/", Body::Empty);
+                    let sent = rig.upstreams.send(
+                        &rig.spec,
+                        sluice_upstream::Plan::of(&rig.spec),
+                        &mut asked,
+                        &mut attempts,
+                    );
                     let _ = tokio::time::timeout(200 * MS, sent).await;
                     let (a, b) = counts.get();
                     let chosen = attempts.target.as_deref() == Some(busy_url.as_str());

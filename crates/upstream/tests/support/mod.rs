@@ -5,9 +5,11 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
+use sluice_shared_store::{Config, SharedStore};
+use sluice_telemetry::Metrics;
 use sluice_upstream::{
-    Attempts, Balance, Body, BodyError, HostPolicy, Meters, PoolSpec, Protocol, Reading, Resolver, SendError,
-    SendErrorKind, Spec, TargetSpec, Timeouts, Upstreams, Which, WorkerContext,
+    Attempts, Balance, Body, BodyError, Health, HealthRule, HostPolicy, Meters, Plan, PoolSpec, Protocol, Reading,
+    Resolver, Retry, SendError, SendErrorKind, Spec, TargetSpec, Timeouts, Upstreams, Which, WorkerContext,
 };
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -210,6 +212,7 @@ pub struct Rig {
     pub spec: Arc<Spec>,
     pub timeouts: Timeouts,
     pub meters: Meters,
+    pub health: Health,
 }
 
 pub struct Answered {
@@ -249,6 +252,9 @@ pub fn spec(urls: &[&str]) -> Spec {
         protocol: Protocol::Http1,
         timeouts: Timeouts::default(),
         pool: PoolSpec::default(),
+        retry: Retry::default(),
+        health: HealthRule::default(),
+        breaker: None,
         digest: 0,
     }
 }
@@ -261,10 +267,19 @@ pub fn h2(urls: &[&str]) -> Spec {
     }
 }
 
+/// A node's shared state, of itself alone.
+pub fn alone() -> SharedStore {
+    SharedStore::start(Config::alone("n1", Metrics::new())).unwrap()
+}
+
 pub fn context(meters: &Meters, seed: u64) -> WorkerContext {
+    let runtime = tokio::runtime::Handle::current();
+    let resolver = Resolver::system(runtime.clone());
     WorkerContext {
         meters: meters.clone(),
-        resolver: Resolver::system(tokio::runtime::Handle::current()),
+        health: Health::new(runtime, resolver.clone()),
+        shared: alone(),
+        resolver,
         limits: sluice_transport::Limits::default(),
         seed,
     }
@@ -274,9 +289,17 @@ impl Rig {
     pub fn new(spec: Spec) -> Self {
         let spec = Arc::new(spec.seal());
         let meters = Meters::default();
-        let upstreams = Upstreams::new(context(&meters, 7));
+        Self::of(spec, meters.clone(), context(&meters, 7))
+    }
+
+    /// On a node that has been made.
+    pub fn of(spec: Arc<Spec>, meters: Meters, context: WorkerContext) -> Self {
+        let health = context.health.clone();
+        let upstreams = Upstreams::new(context);
         upstreams.reconcile(&[Arc::clone(&spec)]);
+        health.reconcile(&[Arc::clone(&spec)]);
         Self {
+            health,
             upstreams,
             timeouts: spec.timeouts,
             spec,
@@ -300,13 +323,19 @@ impl Rig {
         self.spec = Arc::new(spec.seal());
         self.timeouts = self.spec.timeouts;
         self.upstreams.reconcile(&[Arc::clone(&self.spec)]);
+        self.health.reconcile(&[Arc::clone(&self.spec)]);
     }
 
-    pub async fn start(&self, request: Request<Body>) -> (Result<Response<Body>, SendError>, Attempts) {
+    pub async fn start(&self, mut request: Request<Body>) -> (Result<Response<Body>, SendError>, Attempts) {
         let mut attempts = Attempts::default();
         let result = self
             .upstreams
-            .send(&self.spec, &self.timeouts, request, &mut attempts)
+            .send(
+                &self.spec,
+                Plan::of(&self.spec).within(&self.timeouts),
+                &mut request,
+                &mut attempts,
+            )
             .await;
         (result, attempts)
     }

@@ -41,7 +41,7 @@ fn remove_connection_fields(headers: &mut HeaderMap) {
 }
 
 /// The same once more: `http` has no clone of a head that leaves its extensions out.
-pub(crate) fn copy(head: &Request<()>) -> Request<()> {
+pub(crate) fn copy<B>(head: &Request<B>) -> Request<()> {
     let mut copy = Request::new(());
     *copy.method_mut() = head.method().clone();
     *copy.uri_mut() = head.uri().clone();
