@@ -1,9 +1,11 @@
 //! The node's clock.
 
 use sluice_shared_state::Moment;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
-/// The node's steady clock, as all of shared state counts it. Reading it costs some 20 ns.
+/// The node's steady clock, as all of shared state counts it: the runtime's, which tests may stop. Reading it costs some
+/// 20 ns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     began: Instant,

@@ -4,8 +4,9 @@ use crate::backend::{NEWS, News, Partition, Reach};
 use sluice_shared_state::StoreTime;
 use sluice_shared_state::ledger::{Header, Ledger, Request, Served};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 /// How often what has run out is forgotten, at the most.
 const SWEEP: Duration = Duration::from_secs(1);

@@ -95,7 +95,7 @@ impl SharedStore {
     /// That moment on this node's clock; its beginning where it was before that.
     #[must_use]
     pub fn at(&self, instant: Instant) -> Moment {
-        self.clock.at(instant)
+        self.clock.at(instant.into())
     }
 
     /// For one worker, which takes it onto its thread.

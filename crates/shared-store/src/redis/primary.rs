@@ -271,7 +271,7 @@ impl Primary {
         loop {
             if !std::mem::take(&mut at_once) {
                 let due = lock(&self.guard).guard.due();
-                sleep_until(self.door.clock.instant(due).into()).await;
+                sleep_until(self.door.clock.instant(due)).await;
             }
             let sent = self.door.clock.now();
             match self.connect().await {
@@ -351,7 +351,7 @@ impl Primary {
                         }
                     }
                 }
-                () = sleep_until(self.door.clock.instant(due).into()) => {
+                () = sleep_until(self.door.clock.instant(due)) => {
                     if lock(&self.guard).guard.due() > self.door.clock.now() {
                         // Calls were answered meanwhile.
                         continue;

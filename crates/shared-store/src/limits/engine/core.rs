@@ -5,16 +5,16 @@ use super::requests::{Requests, Waiter};
 use super::rounds::{Done, Gathering, Round};
 use super::table::Table;
 use super::{AskedPart, Asking, Message, Settled};
-use crate::backend::Partition;
+use crate::backend::{CALL, Partition};
 use crate::config::Config;
 use crate::limits::charge::Charge;
 use crate::limits::handle::Common;
 use crate::limits::tally::Counts;
-use crate::limits::{Here, Source};
+use crate::limits::{Here, Source, holds};
 use crate::store::Members;
 use sluice_shared_state::ledger::{From, Header};
 use sluice_shared_state::limit::{KeyNode, Refusal, Take, Token, View, Waiters};
-use sluice_shared_state::{KeyId, Moment, OnFailure, Rule};
+use sluice_shared_state::{KeyId, Moment, OnFailure, Rule, limit};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -109,7 +109,11 @@ impl Core {
                 }
             }
             Message::Forget(key) => {
-                if let Some(place) = self.table.find(key) {
+                // Places stay with the requests that have them.
+                if let Some(place) = self.table.find(key)
+                    && let Some(entry) = self.table.get(place)
+                    && !holds(entry.node.rule())
+                {
                     self.evict(now, place);
                 }
             }
@@ -214,7 +218,8 @@ impl Core {
             return;
         }
         side.reached = reached;
-        side.local |= !reached;
+        // One that was never heard of was not left: what keys do meanwhile they tell themselves.
+        side.local |= !reached && side.epoch != 0;
         side.away = now;
         let all = self.partitions.iter().all(|side| side.reached);
         self.common.reached.store(all, Ordering::Relaxed);
@@ -369,14 +374,11 @@ impl Core {
         let Some(entry) = self.table.get(place) else { return };
         let view = self.node.view(&self.partitions[usize::from(entry.partition.0)]);
         let (request, partition) = (entry.node.leave(now, &view), entry.partition);
+        entry.waiting.append(&mut entry.delayed);
         if let Some(request) = request {
             self.gathering.add(partition, None, request);
         }
         self.serve(now, place, 0, true);
-        self.forget(place);
-    }
-
-    fn forget(&mut self, place: u32) {
         if let Some(entry) = self.table.remove(place) {
             self.common.cells.remove(entry.node.key());
         }
@@ -421,7 +423,7 @@ impl Core {
                 .get(place)
                 .is_some_and(|entry| !entry.calls && entry.delayed.is_empty())
         {
-            self.forget(place);
+            self.evict(now, place);
         }
     }
 
@@ -429,12 +431,12 @@ impl Core {
     /// nobody waits on.
     fn serve(&mut self, now: Moment, place: u32, mut instant: u64, last: bool) {
         let Some(entry) = self.table.get(place) else { return };
-        if entry.waiting.is_empty() {
+        if entry.waiting.is_empty() && instant == 0 {
             return;
         }
         let (cell, rule) = (Arc::clone(entry.node.cell()), Arc::clone(entry.node.rule()));
         let mut waiting = std::mem::take(&mut entry.waiting);
-        let mut nudged = false;
+        let (places, mut nudged) = (holds(&rule), false);
         waiting.retain(|waiter| {
             if !self.requests.waits(waiter.request) {
                 return false;
@@ -442,7 +444,8 @@ impl Core {
             let cost = u64::from(waiter.cost);
             let settled = if instant >= cost {
                 instant -= cost;
-                Settled::Granted(Charge::new(self.common.clock, &cell, None), Source::Store)
+                let token = places.then(|| place_of(waiter.cost));
+                Settled::Granted(Charge::new(self.common.clock, &cell, token), Source::Store)
             } else {
                 let (take, nudge) = cell.take(now, waiter.cost);
                 nudged |= nudge;
@@ -456,8 +459,7 @@ impl Core {
                     Take::Unknown => match rule.on_failure {
                         OnFailure::Open => Settled::Open,
                         OnFailure::Closed => Settled::Refused(Refusal::NoStore, Source::Local),
-                        // Until the machines know their shares.
-                        OnFailure::Local => Settled::Open,
+                        OnFailure::Local => Settled::Refused(Refusal::Spent(CALL), Source::Local),
                     },
                 }
             };
@@ -466,6 +468,10 @@ impl Core {
         });
         if let Some(entry) = self.table.get(place) {
             entry.waiting = waiting;
+        }
+        if places && instant > 0 {
+            // Who wanted them is gone. Other tokens for those who wait are spent already, by the store's books.
+            cell.give_back(now, place_of(instant.try_into().unwrap_or(u32::MAX)));
         }
         if nudged {
             self.mark(place);
@@ -535,6 +541,15 @@ impl Core {
             true => Source::Store,
             false => Source::Local,
         }
+    }
+}
+
+/// Places that the store gave to requests that wait: they are in use as if they had been taken.
+fn place_of(cost: u32) -> Token {
+    Token {
+        cost,
+        source: limit::Source::Lease,
+        generation: 0,
     }
 }
 

@@ -15,7 +15,7 @@ use self::rounds::{Done, Round};
 use super::charge::Charge;
 use super::handle::Common;
 use super::{Here, Source, Stored, ViewError};
-use crate::backend::{Backend, CALL, CallError, Reach};
+use crate::backend::{Backend, CALL, CallError, Partition, Reach};
 use crate::config::Config;
 use crate::store::Members;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -124,7 +124,11 @@ impl Engine {
         Self {
             core: Core::new(config, Arc::clone(&common), partitions),
             reach: (0..partitions)
-                .map(|partition| backend.reach(crate::backend::Partition(partition)))
+                .map(|partition| {
+                    let mut reach = backend.reach(Partition(partition));
+                    reach.mark_changed();
+                    reach
+                })
                 .collect(),
             backend,
             common,
@@ -138,7 +142,6 @@ impl Engine {
         let mut minute = Instant::now() + Duration::from_secs(60);
         let mut next_tick = self.common.clock.now();
         let mut wake = Box::pin(tokio::time::sleep(WATCH));
-        self.see_reach();
         loop {
             tokio::select! {
                 Some(done) = calls.next() => self.core.done(self.common.clock.now(), done),
@@ -175,7 +178,7 @@ impl Engine {
             if self.core.wants_tick() {
                 next = next.min(next_tick);
             }
-            wake.as_mut().reset(self.common.clock.instant(next).into());
+            wake.as_mut().reset(self.common.clock.instant(next));
         }
         // Nobody is left to hear of it, but the store is: it takes the leases back at once instead of at their ends.
         let now = self.common.clock.now();
@@ -202,9 +205,11 @@ impl Engine {
     fn see_reach(&mut self) {
         let now = self.common.clock.now();
         for (partition, reach) in self.reach.iter_mut().enumerate() {
-            // Seen once at the beginning, and where it changed.
-            let reached = *reach.borrow_and_update() == Reach::Reached;
-            self.core.reach(now, partition, reached);
+            // Not after the store has ended.
+            if reach.has_changed().unwrap_or(false) {
+                let reached = *reach.borrow_and_update() == Reach::Reached;
+                self.core.reach(now, partition, reached);
+            }
         }
     }
 

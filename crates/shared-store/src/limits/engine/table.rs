@@ -153,6 +153,19 @@ impl Table {
             entry.due = Some(at);
             let stamp = entry.stamp;
             self.timers.push(Reverse((at, place, stamp)));
+            self.thin();
+        }
+    }
+
+    /// Drops timers of keys that are gone or were looked at before, where these are most of them: the time of a key of a
+    /// long window may be hours away.
+    fn thin(&mut self) {
+        if self.timers.len() > 4 * self.places.len() + 1024 {
+            let entries = &self.entries;
+            self.timers.retain(|Reverse((at, place, stamp))| {
+                let entry = entries[*place as usize].as_ref();
+                entry.is_some_and(|entry| entry.stamp == *stamp && entry.due == Some(*at))
+            });
         }
     }
 
@@ -185,5 +198,57 @@ impl Entry {
     /// Whether somebody counts on it.
     pub(super) fn is_busy(&self) -> bool {
         self.calls || !self.waiting.is_empty() || !self.delayed.is_empty() || super::super::holds(self.node.rule())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::fixtures::sliding;
+    use std::sync::Arc;
+
+    fn node(n: u64) -> KeyNode {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        KeyNode::new(KeyId(bytes), Arc::new(sliding("orders", 1)), Moment(0))
+    }
+
+    #[test]
+    fn timers_of_keys_that_are_gone_do_not_pile_up() {
+        let mut table = Table::new(100);
+        let kept = table.insert(node(0), Partition(0));
+        table.schedule(kept, Moment(500));
+        for n in 1..50_000 {
+            let place = table.insert(node(n), Partition(0));
+            table.schedule(place, Moment(u64::MAX));
+            table.remove(place);
+        }
+        assert!(table.timers.len() <= 2048, "{} timers of one key", table.timers.len());
+        assert_eq!(table.due(Moment(499)), None);
+        assert_eq!(table.due(Moment(500)), Some(kept));
+        assert_eq!(table.due(Moment(501)), None, "looked at once");
+    }
+
+    #[test]
+    fn only_the_earliest_time_of_a_key_counts() {
+        let mut table = Table::new(100);
+        let place = table.insert(node(0), Partition(0));
+        table.schedule(place, Moment(20));
+        table.schedule(place, Moment(10));
+        table.schedule(place, Moment(30));
+        assert_eq!((table.due(Moment(15)), table.due(Moment(40))), (Some(place), None));
+    }
+
+    #[test]
+    fn a_busy_key_never_makes_room_and_a_used_one_is_spared_once() {
+        let mut table = Table::new(64);
+        let (busy, used) = (table.insert(node(0), Partition(0)), table.insert(node(1), Partition(0)));
+        table.get(busy).expect("inserted").calls = true;
+        // New keys count as used.
+        assert_eq!((table.spare(Moment(0)), table.spare(Moment(0))), (None, Some(used)));
+        assert_eq!(table.find(node(1).key()), Some(used));
+        assert_eq!((table.spare(Moment(0)), table.spare(Moment(0))), (None, Some(used)));
+        table.get(used).expect("inserted").calls = true;
+        assert_eq!(table.spare(Moment(0)), None);
     }
 }

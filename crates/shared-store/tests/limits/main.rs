@@ -1,0 +1,9 @@
+//! Limits of several nodes in one process, over a store in memory.
+//!
+//! Where tokio's time stands still, no wait is given up because the machine had something else to do.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod cluster;
+mod offered;
+mod several;
+mod shared;
