@@ -176,7 +176,7 @@ fn grant(
         .map_or(0, |&(slot, tokens)| if slot == present { tokens } else { 0 });
     let next = count
         .next(&load, total, unit, now, &measures)
-        .unwrap_or(shares.horizon.1);
+        .unwrap_or(numbers.window + measures.slot);
     let free = load.free[0] - total;
     let reply = Grant {
         pieces: pieces

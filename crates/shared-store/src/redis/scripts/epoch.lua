@@ -73,6 +73,8 @@ local function serve_all(declares, serve)
       if kept then kept = cmsgpack.unpack(kept) end
       local answer, keep, ttl = serve(kept or nil, numbers, call)
       answers[i] = answer
+      -- A test's time goes slower than the server's.
+      if ARGV[3] then ttl = ttl and ttl + 3600000 end
       if keep then redis.call('SET', KEYS[i + 1], cmsgpack.pack(keep), 'PX', ttl) end
     end
   end
