@@ -126,6 +126,8 @@ pub struct Numbers {
     pub lease: (u64, u64),
     /// How long the store learns; microseconds.
     pub learn: u64,
+    /// How long a count is kept after a call; milliseconds.
+    pub keep: u64,
 }
 
 // === impl Call ===
@@ -152,6 +154,7 @@ impl Numbers {
             version: rule.version,
             lease: (bounds.horizon, bounds.grace),
             learn: micros(learn(bounds.window)),
+            keep: micros(keep(rule)) / 1000,
         }
     }
 }
@@ -190,6 +193,9 @@ pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer
             ..Count::default()
         };
     }
+    if count.has_heard(at.header.from, call.seq) {
+        return Answer::Stale;
+    }
     let new = count.at == 0;
     if rule.version >= count.version {
         count.version = rule.version;
@@ -206,9 +212,7 @@ pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer
             / real(u64::from(at.header.live))
     };
     count.advance(now, rate, depth);
-    let Some((me, known)) = count.enter(at.header.from, call) else {
-        return Answer::Stale;
-    };
+    let (me, known) = count.enter(at.header.from, call);
     count.hear(me, call, known || learning > 0, now);
     if !known && (new || learning > 0) {
         count.level = (count.level - call.spent - real(count.nodes[me].part.1)).max(0.0);
@@ -329,13 +333,15 @@ impl Count {
         }
     }
 
+    // Whether the call, or a later one of the same process, was here before.
+    fn has_heard(&self, from: From, seq: u64) -> bool {
+        self.nodes.iter().any(|node| node.from == from && seq <= node.seq)
+    }
+
     // The entry of a process, and whether there was one.
-    fn enter(&mut self, from: From, call: &Call) -> Option<(usize, bool)> {
+    fn enter(&mut self, from: From, call: &Call) -> (usize, bool) {
         if let Some(place) = self.nodes.iter().position(|node| node.from == from) {
-            if call.seq <= self.nodes[place].seq {
-                return None;
-            }
-            return Some((place, true));
+            return (place, true);
         }
         self.nodes.push(Node {
             from,
@@ -348,7 +354,7 @@ impl Count {
             back: call.back.0,
             over: call.over.0,
         });
-        Some((self.nodes.len() - 1, false))
+        (self.nodes.len() - 1, false)
     }
 
     fn hear(&mut self, me: usize, call: &Call, believed: bool, now: u64) {

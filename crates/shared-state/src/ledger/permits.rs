@@ -94,6 +94,8 @@ pub struct Numbers {
     pub hold: u64,
     /// How long the store learns; microseconds.
     pub learn: u64,
+    /// How long a count is kept after a call; milliseconds.
+    pub keep: u64,
 }
 
 // === impl Call ===
@@ -118,6 +120,7 @@ impl Numbers {
             version: rule.version,
             hold: micros(hold),
             learn: micros(learn(bounds().window)),
+            keep: micros(keep(rule)) / 1000,
         }
     }
 }
@@ -136,15 +139,16 @@ pub(crate) fn bounds() -> Bounds {
 
 /// One call.
 pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer {
+    if count.has_heard(at.header.from, call.seq) {
+        return Answer::Stale;
+    }
     let now = at.now.0;
     let (limit, hold) = parts(rule);
     if rule.version >= count.version {
         (count.version, count.limit) = (rule.version, limit);
     }
     count.nodes.retain(|node| node.until > now);
-    let Some(me) = count.enter(at.header.from, call) else {
-        return Answer::Stale;
-    };
+    let me = count.enter(at.header.from, call);
     let all = set_aside(count.limit, at.header.live, at.header.without);
     let calm = call.has == call.used && call.waiting == 0 && call.spare == 0;
     let (life, horizon) = if calm { CALM } else { LEASE };
@@ -208,13 +212,15 @@ impl Count {
             .map(|node| (node.from.node, node.used, node.has + node.granted))
     }
 
+    // Whether the call, or a later one of the same process, was here before.
+    fn has_heard(&self, from: From, seq: u64) -> bool {
+        self.nodes.iter().any(|node| node.from == from && seq <= node.seq)
+    }
+
     // The entry of a process, made where there is none, with what it tells. What its last call was granted and it does
     // not say to have never reached it.
-    fn enter(&mut self, from: From, call: &Call) -> Option<usize> {
+    fn enter(&mut self, from: From, call: &Call) -> usize {
         let place = self.nodes.iter().position(|node| node.from == from);
-        if place.is_some_and(|place| call.seq <= self.nodes[place].seq) {
-            return None;
-        }
         let place = place.unwrap_or_else(|| {
             self.nodes.push(Node {
                 from,
@@ -228,6 +234,6 @@ impl Count {
         });
         let node = &mut self.nodes[place];
         (node.seq, node.has, node.used, node.granted) = (call.seq, call.has, call.used, 0);
-        Some(place)
+        place
     }
 }

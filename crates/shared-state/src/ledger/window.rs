@@ -125,6 +125,8 @@ pub struct Numbers {
     pub lease: (u64, u64),
     /// How long the store learns; microseconds.
     pub learn: u64,
+    /// How long a count is kept after a call; milliseconds.
+    pub keep: u64,
 }
 
 // === impl Call ===
@@ -161,6 +163,7 @@ impl Numbers {
             pace: pace(rule),
             lease: (bounds.horizon, bounds.grace),
             learn: micros(learn(bounds.window)),
+            keep: micros(keep(rule)) / 1000,
         }
     }
 }
@@ -190,6 +193,9 @@ pub(crate) fn bounds(rule: &Rule) -> Bounds {
 
 /// One call.
 pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer {
+    if count.has_heard(at.header.from, call.seq) {
+        return Answer::Stale;
+    }
     let (limit, calendar) = parts(rule);
     let (now, bounds) = (at.now.0, bounds(rule));
     let present = Window::at(calendar, at.now);
@@ -198,9 +204,7 @@ pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer
         (count.version, count.limit) = (rule.version, limit);
     }
     count.forget(present.start);
-    let Some(me) = count.enter(at.header.from, call.seq) else {
-        return Answer::Stale;
-    };
+    let me = count.enter(at.header.from, call.seq);
     count.hear(me, calendar, call, &present, &next);
     count.nodes[me].demand = call.demand;
     count.nodes[me].until = now;
@@ -310,15 +314,17 @@ impl Count {
         }
     }
 
+    // Whether the call, or a later one of the same process, was here before.
+    fn has_heard(&self, from: From, seq: u64) -> bool {
+        self.nodes.iter().any(|node| node.from == from && seq <= node.seq)
+    }
+
     // The entry of a process, made where there is none. An earlier process of the same node is no more, and what it
     // held counts as used: it may have been.
-    fn enter(&mut self, from: From, seq: u64) -> Option<usize> {
+    fn enter(&mut self, from: From, seq: u64) -> usize {
         if let Some(place) = self.nodes.iter().position(|node| node.from == from) {
-            if seq <= self.nodes[place].seq {
-                return None;
-            }
             self.nodes[place].seq = seq;
-            return Some(place);
+            return place;
         }
         if let Some(place) = self.nodes.iter().position(|node| node.from.node == from.node) {
             let dead = self.nodes.remove(place);
@@ -337,7 +343,7 @@ impl Count {
             until: 0,
             accounts: Vec::new(),
         });
-        Some(self.nodes.len() - 1)
+        self.nodes.len() - 1
     }
 
     fn hear(&mut self, me: usize, calendar: &Calendar, call: &Call, present: &Window, next: &Window) {

@@ -4,11 +4,12 @@ use super::Script;
 use sluice_shared_state::ledger;
 
 const EPOCH: &str = include_str!("epoch.lua");
+const SHARE: &str = include_str!("share.lua");
 
 static SLIDING: Script = Script::new("sliding", &[EPOCH, include_str!("sliding.lua")]);
-static BUCKET: Script = Script::new("bucket", &[EPOCH, include_str!("bucket.lua")]);
-static WINDOW: Script = Script::new("window", &[EPOCH, include_str!("window.lua")]);
-static PERMITS: Script = Script::new("permits", &[EPOCH, include_str!("permits.lua")]);
+static BUCKET: Script = Script::new("bucket", &[EPOCH, SHARE, include_str!("bucket.lua")]);
+static WINDOW: Script = Script::new("window", &[EPOCH, SHARE, include_str!("window.lua")]);
+static PERMITS: Script = Script::new("permits", &[EPOCH, SHARE, include_str!("permits.lua")]);
 
 /// The script that serves an algorithm's calls.
 pub(crate) fn script(of: ledger::Script) -> &'static Script {
