@@ -337,11 +337,15 @@ fn cases() -> u32 {
     std::env::var("SLUICE_SCENES")
         .ok()
         .and_then(|cases| cases.parse().ok())
-        .unwrap_or(40)
+        .unwrap_or(24)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Whatever nodes, traffic and up to three faults there are.
     #[test]

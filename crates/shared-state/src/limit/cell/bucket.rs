@@ -17,6 +17,8 @@ use std::time::Duration;
 const TICKS: u64 = 1 << 45;
 /// Nanoseconds in which the mark of a token goes one further; it comes round after 70 s.
 const MARK: f64 = 16384.0;
+/// A part fills by this much of its rate: the node's clock may be fast by a thousandth.
+const SLOW: f64 = 0.999;
 /// What computing with fractions may lose.
 const DUST: f64 = 1e-6;
 
@@ -222,7 +224,7 @@ impl BucketCell {
 impl Plan {
     /// Of a part of the whole, both rate and depth, that begins now and may not be taken from yet.
     pub(in crate::limit) fn new(base: Moment, part: (f64, u64), whole: (f64, u64)) -> Self {
-        let nanos = if part.0 > 0.0 { 1e9 / part.0 } else { 0.0 };
+        let nanos = if part.0 > 0.0 { 1e9 / (part.0 * SLOW) } else { 0.0 };
         let mut shift = 0;
         while nanos * depth_of(part) > ticks_of(TICKS << shift.min(18)) && shift < 18 {
             shift += 1;
@@ -305,7 +307,7 @@ impl Plan {
         let cost = f64::from(cost);
         let mut wait = f64::INFINITY;
         if self.each > 0.0 && now < self.until && cost <= depth_of(self.part) {
-            wait = ((cost - self.level(now, full)) / self.part.0).max(0.0);
+            wait = ((cost - self.level(now, full)) / (self.part.0 * SLOW)).max(0.0);
         }
         if self.free.1 > 0.0 {
             let stalls = self.free.2.since(now).as_secs_f64();

@@ -5,6 +5,8 @@ pub mod demand;
 pub mod permits;
 pub mod spans;
 pub mod spends;
+#[cfg(test)]
+mod stress;
 pub mod tokens;
 mod word;
 
