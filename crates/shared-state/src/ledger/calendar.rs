@@ -20,8 +20,8 @@ pub(crate) struct Window {
 impl Window {
     /// The window that `now` is in.
     ///
-    /// Where a zone turns its clock back, the hour that comes twice is one window; where it turns it forward, the hour
-    /// that is left out is none.
+    /// Where a zone turns its clock back, what comes twice is one window with the hour before; where it turns it forward,
+    /// what is left out is none.
     #[must_use]
     pub(crate) fn at(calendar: &Calendar, now: StoreTime) -> Self {
         match calendar {
@@ -75,11 +75,15 @@ fn seconds(now: StoreTime) -> i64 {
     i64::try_from(now.0 / SECOND).unwrap_or(i64::MAX / 2)
 }
 
-/// What a clock of the zone shows.
+/// What a clock of the zone shows. Where it was turned back, the last of what it had shown before, until it shows more.
 fn local(offsets: &Offsets, utc: i64) -> i64 {
-    utc + match offsets.then {
-        Some((from, then)) if utc >= i64::try_from(from).unwrap_or(i64::MAX) => i64::from(then),
-        _ => i64::from(offsets.now),
+    let before = utc + i64::from(offsets.now);
+    match offsets
+        .then
+        .map(|(from, then)| (i64::try_from(from).unwrap_or(i64::MAX), then))
+    {
+        Some((from, then)) if utc >= from => (utc + i64::from(then)).max(from + i64::from(offsets.now) - 1),
+        _ => before,
     }
 }
 

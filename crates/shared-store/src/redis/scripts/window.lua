@@ -5,9 +5,11 @@
 
 local SECOND = 1000000
 
--- What a clock of the zone shows, and when it first shows something, in seconds.
+-- What a clock of the zone shows (where it was turned back, the last of what it had shown before, until it shows more),
+-- and when it first shows something, in seconds.
 local function shown(zone, utc)
-  if zone[2] > 0 and utc * SECOND >= zone[2] then return utc + zone[3] end
+  local turns = zone[2] / SECOND
+  if zone[2] > 0 and utc >= turns then return max(utc + zone[3], turns + zone[1] - 1) end
   return utc + zone[1]
 end
 
