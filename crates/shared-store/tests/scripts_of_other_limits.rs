@@ -247,6 +247,8 @@ fn compare(server: &mut Server, history: &mut History, algorithm: &Algorithm, se
     };
     let text = [EPOCH, SHARE, text].join("\n");
     let mut ledger = Ledger::default();
+    // Redis does not know what it lost; the ledger must not either.
+    ledger.lose();
     (history.seqs, history.epoch, history.last) = ([0; 4], 0, [const { None }; 4]);
     redis::cmd("FLUSHALL").exec(&mut server.connection).unwrap();
     let (mut served_last, mut answers) = (history.now, 0);

@@ -242,7 +242,8 @@ impl Machine {
             }
             return;
         };
-        if self.on_failure != OnFailure::Local {
+        // What the store was told, or is being told, must not become more behind its back.
+        if self.on_failure != OnFailure::Local || alone.learns.is_some() || self.talk.busy() {
             return;
         }
         let depth = share(self.whole.1, self.key, view);

@@ -204,7 +204,8 @@ impl Machine {
     fn settle(&self, now: Moment, view: &View<'_>, cell: &PermitCell) -> Places {
         let needs = self.needs().min(self.most);
         match self.alone {
-            Some((since, had, _)) if self.on_failure == OnFailure::Local => {
+            // What the store was told, or is being told, must not become more behind its back.
+            Some((since, had, None)) if self.on_failure == OnFailure::Local && !self.talk.busy() => {
                 let share = u32::try_from(share(u64::from(self.limit), self.key, view)).unwrap_or(u32::MAX);
                 let all_know = now >= since + at_most(self.life);
                 let has = if all_know { share } else { had.min(share) };

@@ -45,8 +45,9 @@ pub(super) struct Machine {
     waited: u64,
     /// Something was asked for since the last look.
     asked: bool,
-    /// The latest window that the store was told of.
+    /// The latest window that the store was told of, and that it has heard of.
     told: u64,
+    heard: u64,
     demand: Demand,
     places: [Option<Window>; PLACES],
     present: usize,
@@ -110,6 +111,7 @@ impl Machine {
             waited: 0,
             asked: false,
             told: 0,
+            heard: 0,
             demand: Demand::new(now),
             places: [None; PLACES],
             present: 0,
@@ -325,12 +327,21 @@ impl Machine {
         self.turn(now);
         self.foresee(now);
         let share = share(self.limit, self.key, view);
+        let told = match (self.talk.busy(), alone.learns) {
+            (true, _) => self.told,
+            (false, Some(_)) => self.heard,
+            (false, None) => 0,
+        };
         for window in self.places.iter_mut().flatten() {
-            let cap = if window.from < safe {
+            let mut cap = if window.from < safe {
                 window.level.min(share)
             } else {
                 share
             };
+            // What the store was told, or is being told, must not become more behind its back.
+            if window.name <= told {
+                cap = cap.min(window.used + window.held);
+            }
             window.held = cap.saturating_sub(window.used);
         }
     }
@@ -378,6 +389,7 @@ impl Machine {
 
     fn granted(&mut self, sent: Moment, now: Moment, reply: &Reply, view: &View<'_>) -> u64 {
         self.talk.held(view);
+        self.heard = self.told;
         let past = now >= sent + at_least(micros(reply.present.closes));
         let (present, next) = if past {
             // The window ended while the reply was on its way: what it granted there is void.
@@ -612,6 +624,7 @@ impl Machine {
         } else {
             self.lease
         };
+        let learns = self.alone.is_some_and(|alone| alone.learns.is_some());
         let mut plan = Plan {
             source: if self.alone.is_some() {
                 Source::Local
@@ -631,7 +644,10 @@ impl Machine {
             ..Plan::default()
         };
         for (span, window) in plan.spans.iter_mut().zip(&self.places) {
-            if let Some(window) = window {
+            // A store that learns must know what the node will live on before it does.
+            if let Some(window) = window
+                && (!learns || window.name <= self.heard)
+            {
                 *span = (window.from, window.until.min(lease));
             }
         }
