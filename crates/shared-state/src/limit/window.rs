@@ -149,7 +149,7 @@ impl Machine {
             _ if !view.reached => self.go_alone(view),
             Some(Alone {
                 learns: Some(until), ..
-            }) if now >= until => (self.alone, self.next) = (None, now),
+            }) if now >= until => self.end_alone(now),
             // It did nothing that anybody would have to know of.
             Some(Alone { learns: None, .. }) if !self.talk.owes(view) => {
                 self.alone = None;
@@ -309,6 +309,16 @@ impl Machine {
             window.level = window.used + window.held;
         }
         self.alone = Some(Alone { since, learns });
+    }
+
+    // The store has learnt. What it never heard of is nobody's.
+    fn end_alone(&mut self, now: Moment) {
+        (self.alone, self.next) = (None, now);
+        for window in self.places.iter_mut().flatten() {
+            if window.name > self.heard {
+                window.held = 0;
+            }
+        }
     }
 
     // What the node grants itself.
@@ -480,10 +490,9 @@ impl Machine {
         if self.talk.owes(view) && self.used() > 0 {
             return true;
         }
-        let other = self.places[1 - self.present];
         if self.alone.is_some() {
             // A store that learns has to know of each window before it begins.
-            return other.is_some_and(|other| other.name > self.told);
+            return self.untold();
         }
         let busy = self.demand.rate() * self.horizon.as_secs_f64() >= 4.0;
         let wants = busy && now >= self.spent;
@@ -504,6 +513,17 @@ impl Machine {
             return true;
         }
         wants && self.free > 0 && held < self.low(view.round_trip)
+    }
+
+    // The store learns, and has not heard of a window that the node will live on.
+    fn untold(&self) -> bool {
+        let learns = self.alone.is_some_and(|alone| alone.learns.is_some());
+        learns
+            && self
+                .places
+                .iter()
+                .flatten()
+                .any(|window| window.held > 0 && window.name > self.heard)
     }
 
     // When the next window has to be asked for.
@@ -590,6 +610,9 @@ impl Machine {
         if let Some(alone) = self.alone {
             alone.learns.into_iter().for_each(&mut sooner);
             sooner(alone.since + at_most(self.life));
+            if self.untold() {
+                sooner(now + PAUSE);
+            }
         } else if self.holds() {
             sooner(self.next.min(self.lease));
             sooner(now + self.demand.idle(self.horizon / 14, self.horizon));
