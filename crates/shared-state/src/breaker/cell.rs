@@ -364,6 +364,11 @@ impl BreakerCell {
         self.tipped.store(false, Ordering::Relaxed);
     }
 
+    /// Whether they passed one since the last time that they did not.
+    pub(super) fn has_tipped(&self) -> bool {
+        self.tipped.load(Ordering::Relaxed)
+    }
+
     /// Whether a request wanted a probe since this was last asked.
     pub(super) fn take_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::Relaxed)

@@ -31,7 +31,7 @@ pub(super) const MOST: u8 = 100;
 // === impl Probes ===
 
 impl Probes {
-    /// Begins a lease of `probes`. Those of the one before end.
+    /// Begins a lease of `probes`. What becomes of those of the one before is nobody's business any more.
     pub(super) fn begin(&self, lease: u32, probes: u8) {
         let standing = Standing {
             lease,
@@ -41,10 +41,18 @@ impl Probes {
         self.0.store(standing.word(), Ordering::Release);
     }
 
-    /// No further one begins. How they stand then.
-    pub(super) fn close(&self) -> Standing {
-        self.change(|standing| Some(Standing { left: 0, ..standing }))
-            .unwrap_or_default()
+    /// No further one begins.
+    pub(super) fn close(&self) {
+        let _ = self.change(|standing| Some(Standing { left: 0, ..standing }));
+    }
+
+    /// No further one begins, if of these `probes` none is under way and some are left. Whether it is so.
+    pub(super) fn close_idle(&self, probes: u8) -> bool {
+        self.change(|standing| {
+            let ended = standing.succeeded + standing.failed + standing.nothing;
+            (standing.left > 0 && standing.left + ended >= probes).then_some(Standing { left: 0, ..standing })
+        })
+        .is_some()
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -59,7 +67,7 @@ impl Probes {
                 ..standing
             })
         })
-        .map(|standing| u64::from(standing.lease))
+        .map(|after| u64::from(after.lease))
     }
 
     /// It did not begin after all.
@@ -96,6 +104,7 @@ impl Probes {
                 change(Standing::of(word)).map(Standing::word)
             })
             .ok()
+            // What it was changed to, computed once more: it is a function of what it was.
             .and_then(|before| change(Standing::of(before)))
     }
 }

@@ -1,6 +1,7 @@
 //! What a breaker is, as the protocol needs it.
 
 use super::state::{Counts, Criterion};
+use super::wire::floor;
 use crate::key::KeyId;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
@@ -120,9 +121,7 @@ impl BreakerRule {
     /// halved because no balancer is even, and 3 at least where that many are asked for at all.
     #[must_use]
     pub fn floor(&self, live: u32) -> u32 {
-        (self.min_requests / (2 * live.max(1)))
-            .max(self.min_requests.min(3))
-            .max(1)
+        floor(self.min_requests, live)
     }
 }
 
