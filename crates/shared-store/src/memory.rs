@@ -2,6 +2,7 @@
 
 use crate::backend::{NEWS, News, Partition, Reach};
 use sluice_shared_state::StoreTime;
+use sluice_shared_state::breaker::{self, BreakerLedger};
 use sluice_shared_state::ledger::{Header, Ledger, Request, Served};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -28,6 +29,7 @@ struct Inner {
     /// The wall clock at `began`. It goes on steadily from there, whatever the wall clock does.
     epoch: StoreTime,
     limits: Mutex<Limits>,
+    breakers: Mutex<BreakerLedger>,
     news: broadcast::Sender<News>,
 }
 
@@ -57,6 +59,7 @@ impl Default for SharedMemory {
             began: Instant::now(),
             epoch: StoreTime(u64::try_from(wall.as_micros()).unwrap_or(u64::MAX)),
             limits: Mutex::default(),
+            breakers: Mutex::default(),
             news: broadcast::Sender::new(NEWS),
         }))
     }
@@ -84,6 +87,21 @@ impl Memory {
             limits.ledger.sweep(now);
         }
         served
+    }
+
+    pub(crate) fn breakers(&self, home: Partition, call: &breaker::Call) -> breaker::Reply {
+        let mut ledger = self.shared.0.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: the ledger's time never goes back, and changes are published in their order.
+        let now = self.shared.now();
+        // It lives once, as the process does.
+        let (reply, published) = ledger.serve(now, "memory", call);
+        if !published.is_empty() {
+            ledger.sweep(now);
+        }
+        for told in published {
+            self.publish(home, told.encode().into());
+        }
+        reply
     }
 
     /// The store's clock.

@@ -79,9 +79,9 @@ impl SharedStore {
         };
         let backend = Arc::new(backend);
         Ok(Self {
+            breakers: Breakers::start(&config, clock, Arc::clone(&backend)),
             limits: Limits::start(&config, clock, backend),
             clock,
-            breakers: Breakers::default(),
             state: watch::Sender::new(StoreState::Memory),
         })
     }
@@ -124,6 +124,7 @@ impl SharedStore {
 
     /// Who is there. Told at each change.
     pub fn members(&self, members: Members) {
+        self.breakers.members(&members);
         self.limits.members(members);
     }
 }

@@ -334,6 +334,27 @@ pub const LIMIT_WAIT: Name = name(
     &[],
     "Time that requests waited for their limits, of those that did: for the store, or for a token where a delay is allowed",
 );
+/// What breakers do.
+pub const BREAKER_STATE: Name = name(
+    "sluice_breaker_state",
+    Gauge,
+    &["upstream", "route"],
+    "What a breaker does on this node: 0 all attempts pass, 1 they pass and some nodes suspect, 2 one node probes, 3 none passes",
+);
+/// Attempts that breakers refused.
+pub const BREAKER_REFUSED: Name = name(
+    "sluice_breaker_refused_total",
+    Counter,
+    &["upstream", "route"],
+    "Attempts that a breaker refused on this node",
+);
+/// Changes of breakers.
+pub const BREAKER_TRANSITIONS: Name = name(
+    "sluice_breaker_transitions_total",
+    Counter,
+    &["from", "to"],
+    "Changes of breakers as this node acted on them",
+);
 /// Whether the store is asked.
 pub const STORE_UP: Name = name(
     "sluice_store_up",
@@ -445,6 +466,7 @@ pub const ALL: &[&[Name]] = &[
         STORE_EPOCH,
     ],
     &[LIMIT_DECISIONS, LIMIT_KEYS, LIMIT_NEW_KEYS_SHED, LIMIT_WAIT],
+    &[BREAKER_STATE, BREAKER_REFUSED, BREAKER_TRANSITIONS],
     &PROCESS,
 ];
 

@@ -12,6 +12,7 @@
 use crate::limits::Stored;
 use crate::memory::Memory;
 use crate::redis::Redis;
+use sluice_shared_state::breaker;
 use sluice_shared_state::ledger::{Header, Request, Served};
 use sluice_shared_state::{KeyId, Rule};
 use std::sync::Arc;
@@ -142,6 +143,18 @@ impl Backend {
     pub(crate) async fn reset(&self, key: KeyId, rule: &Rule) -> Result<bool, CallError> {
         let _ = (key, rule);
         Err(CallError::Refused("counts cannot be reset yet".to_owned()))
+    }
+
+    /// One call of breakers: all of them are in one partition.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; it may or may not have been done.
+    pub(crate) async fn breakers(&self, home: Partition, call: &breaker::Call) -> Result<breaker::Reply, CallError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.breakers(home, call)),
+            Self::Redis(redis) => redis.breakers(home, call).await,
+        }
     }
 
     /// What is published, from now on. Of no partition it is told at first whether it is heard: ask [`Self::heard`].

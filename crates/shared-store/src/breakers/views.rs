@@ -65,3 +65,11 @@ pub struct Transition {
     /// Of one that opened: why.
     pub cause: Option<Arc<Cause>>,
 }
+
+/// A breaker's route as logs and metrics write it; empty where it is of the whole upstream.
+pub(super) fn route(key: &BreakerKey) -> String {
+    match &key.route {
+        Some((gateway, route)) => format!("{gateway}/{route}"),
+        None => String::new(),
+    }
+}

@@ -25,6 +25,8 @@ mod trouble;
 
 pub(crate) use names::Names;
 pub(crate) use script::Script;
+#[cfg(test)]
+pub(crate) use scripts::BREAKER;
 
 use crate::backend::{CallError, News, Partition, Reach};
 use crate::clock::Clock;
@@ -36,6 +38,7 @@ use parts::Parts;
 use primary::{Primary, Whereabouts};
 use scripts::script;
 use sentinel::Sentinels;
+use sluice_shared_state::breaker;
 use sluice_shared_state::ledger::{self, Header, Request, Served, wire};
 use std::sync::Arc;
 use tokio::sync::{Notify, broadcast, watch};
@@ -163,6 +166,20 @@ impl Redis {
             wire::served(of, requests.len(), &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))?;
         self.metrics.epoch(served.epoch);
         Ok(served)
+    }
+
+    /// One call of breakers.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; it may or may not have been done.
+    pub(crate) async fn breakers(&self, home: Partition, call: &breaker::Call) -> Result<breaker::Reply, CallError> {
+        let names = self.names();
+        let mut keys = vec![names.breakers(home)];
+        keys.extend(call.asks.iter().map(|ask| names.breaker(home, ask.key.as_str())));
+        let said = call.encode(&names.channel(home), self.sharded());
+        let reply = self.call(home, &scripts::BREAKER, &keys, &said).await?;
+        breaker::Reply::decode(&reply).map_err(|unreadable| CallError::Refused(unreadable.to_string()))
     }
 
     pub(crate) fn news(&self) -> broadcast::Receiver<News> {

@@ -42,8 +42,13 @@ impl Names {
     }
 
     /// A breaker.
-    pub(crate) fn breaker(&self, partition: Partition, key: KeyId) -> String {
+    pub(crate) fn breaker(&self, partition: Partition, key: &str) -> String {
         format!("sl:{{{}}}:b:{key}", self.tag(partition))
+    }
+
+    /// What is common to all breakers: their epoch, and how often any of them changed.
+    pub(crate) fn breakers(&self, partition: Partition) -> String {
+        format!("sl:{{{}}}:be", self.tag(partition))
     }
 
     /// What is written to see that it can be.
@@ -80,7 +85,8 @@ mod tests {
         for name in [
             names.epoch(partition),
             names.limit(partition, key),
-            names.breaker(partition, key),
+            names.breaker(partition, "abab"),
+            names.breakers(partition),
             names.channel(partition),
         ] {
             assert!(name.contains(&tag), "{name}");

@@ -10,6 +10,8 @@ static SLIDING: Script = Script::new("sliding", &[EPOCH, include_str!("sliding.l
 static BUCKET: Script = Script::new("bucket", &[EPOCH, SHARE, include_str!("bucket.lua")]);
 static WINDOW: Script = Script::new("window", &[EPOCH, SHARE, include_str!("window.lua")]);
 static PERMITS: Script = Script::new("permits", &[EPOCH, SHARE, include_str!("permits.lua")]);
+/// Serves calls of breakers. It has an epoch of its own, which a node that was by itself does not raise.
+pub(crate) static BREAKER: Script = Script::new("breaker", &[include_str!("breaker.lua")]);
 
 /// The script that serves an algorithm's calls.
 pub(crate) fn script(of: ledger::Script) -> &'static Script {
