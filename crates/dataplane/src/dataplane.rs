@@ -151,8 +151,14 @@ impl Bound {
         };
         runtime.spawn(watch_overload(Arc::downgrade(&dataplane.0)));
         let ended = || receiver.clone();
-        runtime.spawn(health::keep(health.clone(), published.clone(), ended()));
-        runtime.spawn(health::opine(health, shared.breakers().clone(), ended()));
+        let breakers = shared.breakers();
+        runtime.spawn(health::keep(
+            health.clone(),
+            breakers.clone(),
+            published.clone(),
+            ended(),
+        ));
+        runtime.spawn(health::opine(health, breakers.clone(), ended()));
         metrics.register(|registry| registry.register_collector(Box::new(collect)));
         Ok(dataplane)
     }

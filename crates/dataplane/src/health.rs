@@ -1,5 +1,4 @@
-//! The health of targets, kept by one task of the node: what the present configuration says of checks, and what breakers
-//! ask.
+//! What a node keeps of its upstreams beside the workers: checks of targets, its breakers, and what these ask.
 
 use crate::crew::{Orders, Stage};
 use sluice_shared_store::Breakers;
@@ -8,14 +7,26 @@ use sluice_upstream::Health;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
-/// Hands each configuration that is published on to `health`, in their order, until the data plane is over.
+/// Hands each configuration that is published on to `health`, in their order, and has a cell made for each of its breakers,
+/// until the data plane is over.
 ///
-/// The workers take a snapshot each in its own time; of them one could bring back what was before.
-pub(crate) async fn keep(health: Health, published: Published, mut orders: watch::Receiver<Orders>) {
+/// The workers take a snapshot each in its own time; of them one could bring back what was before. And a breaker is
+/// forgotten when nobody holds its cell: one whose numbers change must not be while no request comes.
+pub(crate) async fn keep(
+    health: Health,
+    breakers: Breakers,
+    published: Published,
+    mut orders: watch::Receiver<Orders>,
+) {
     let mut changed = published.changed();
     loop {
         changed.borrow_and_update();
-        health.reconcile(published.current().upstreams());
+        let snapshot = published.current();
+        health.reconcile(snapshot.upstreams());
+        for guard in snapshot.breakers() {
+            let _ = guard.cell(&breakers);
+        }
+        drop(snapshot);
         tokio::select! {
             changed = changed.changed() => if changed.is_err() { break },
             () = over(&mut orders) => break,

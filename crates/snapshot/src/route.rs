@@ -219,6 +219,11 @@ impl Place {
 // === impl Destination ===
 
 impl Destination {
+    /// The breaker that the route has in place of the upstream's.
+    pub(crate) fn own_breaker(&self) -> Option<&Guard> {
+        self.breaker.as_deref()
+    }
+
     /// How requests are sent there.
     #[must_use]
     pub fn plan(&self) -> Plan<'_> {

@@ -7,7 +7,8 @@ use crate::hosts::Hosts;
 use crate::label::Labels;
 use crate::persistent::Map;
 use crate::retire::Retire;
-use sluice_upstream::Spec;
+use crate::route::Destination;
+use sluice_upstream::{Guard, Spec};
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
@@ -92,6 +93,15 @@ impl Snapshot {
         let upstreams = &self.body.upstreams;
         let at = upstreams.binary_search_by(|spec| (*spec.name).cmp(name)).ok()?;
         upstreams.get(at)
+    }
+
+    /// All breakers: of upstreams, and of routes that have their own, one for each upstream that they go to. Looks at
+    /// every route.
+    pub fn breakers(&self) -> impl Iterator<Item = &Guard> {
+        let of_upstreams = self.upstreams().iter().filter_map(|spec| spec.breaker.as_deref());
+        let routes = self.gateways().flat_map(|gateway| gateway.routes());
+        let of_routes = routes.flat_map(|route| route.destinations().iter().filter_map(Destination::own_breaker));
+        of_upstreams.chain(of_routes)
     }
 
     /// What is done with requests while the breaker of this upstream is open.

@@ -62,8 +62,9 @@ impl Guard {
         self.key == other.key && *self.rule == other_rule
     }
 
-    /// This node's cell: the same for all workers, and for all snapshots that have the breaker.
-    pub(crate) fn cell(&self, breakers: &Breakers) -> &BreakerCell {
+    /// This node's cell: the same for all workers, and for all snapshots that have the breaker. It is kept for as long as
+    /// any of these is.
+    pub fn cell(&self, breakers: &Breakers) -> &BreakerCell {
         self.cell.get_or_init(|| breakers.cell(&self.key, &self.rule))
     }
 

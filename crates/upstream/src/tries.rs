@@ -146,7 +146,7 @@ impl Group {
         tried.push(place);
         let target = &self.targets[place];
         attempts.target = Some(Arc::clone(&target.spec.url));
-        attempts.head = None;
+        (attempts.connected, attempts.head) = (None, None);
         let lease = Lease::new(worker, target);
         let idle = course.clock.idle();
         let mut exchange = Exchange::new(worker, target, attempts, course, idle);

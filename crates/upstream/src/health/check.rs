@@ -18,6 +18,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// The longest that a check takes.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// How long an opinion may take: who asks for it waits for a second.
+pub(super) const OPINION: Duration = Duration::from_millis(900);
+
 /// Targets that are asked for an opinion.
 pub(super) const MOST_ASKED: usize = 16;
 
