@@ -283,6 +283,14 @@ fn strange_document(random: &mut Rng, echo: &Backend) -> String {
         "{ total: 1ms }",
         "{ idle: 30d }",
     ][random.usize(..4)];
+    let failing = [
+        "",
+        ", retry: { attempts: 1000 }",
+        ", retry: { attempts: 10, budget: 100%, on: [connect, 503], backoff: 1ms..3650d }",
+        ", health: { active: { path: /healthz, every: 100ms }, passive: { errors: 1, eject_for: 3650d, max_ejected: 100%, panic: 0% } }",
+        ", breaker: { consecutive: 1, observers: 1000000, min_requests: 1, window: 100ms, open_for: 1ms, fallback: { upstream: a } }",
+        ", breaker: { failure_rate: 0.0001%, probes: 1000000, open_for: 3650d, fallback: { status: 204 } }",
+    ][random.usize(..6)];
     let priority = ["0", "-2147483648", "2147483647"][random.usize(..3)];
     let max_body = ["none", "1KiB", "1MiB", "0"][random.usize(..4)];
     let condition = [
@@ -298,7 +306,7 @@ fn strange_document(random: &mut Rng, echo: &Backend) -> String {
     ][random.usize(..4)];
     let hosts = ["['*']", "['*.example.com']", "[]", "['xn--bcher-kva.example']"][random.usize(..4)];
     format!(
-        "upstreams:\n  a: {{ targets: [{{ url: '{}', weight: {weight} }}], pool: {pool}, timeout: {timeout} }}\n\
+        "upstreams:\n  a: {{ targets: [{{ url: '{}', weight: {weight} }}], pool: {pool}, timeout: {timeout}{failing} }}\n\
          gateways:\n  web:\n    hosts: {hosts}\n    routes:\n      - {{ path: {path}, {action}, priority: {priority}, max_body: {max_body}{condition} }}\n",
         echo.url()
     )

@@ -133,6 +133,12 @@ async fn once_an_answer_has_begun_no_time_out_of_a_try_cuts_it() {
                     beat(2_000).await;
                     wire.send(OK).await?;
                 }
+                "/slow-once" => {
+                    if journal.count_of("GET /slow-once") == 1 {
+                        beat(2_000).await;
+                    }
+                    wire.send(OK).await?;
+                }
                 _ => {
                     wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbeginning")
                         .await?;
@@ -147,8 +153,12 @@ async fn once_an_answer_has_begun_no_time_out_of_a_try_cuts_it() {
     .await;
     let cluster = Cluster::one(&world).await;
     let timeout = "timeout: { connect: 1s, try: 300ms, first_byte: 5s }";
-    let route = format!("{{ path: '/**', upstream: a, {timeout} }}");
-    cluster.apply(&with_routes(&[("a", &service.url())], &[route])).await;
+    let retry = "retry: { attempts: 2, on: [timeout, 503], backoff: 1ms..1ms }";
+    let routes = [
+        format!("{{ path: '/**', upstream: a, {timeout}, {retry} }}"),
+        format!("{{ path: /slow-head, upstream: a, {timeout} }}"),
+    ];
+    cluster.apply(&with_routes(&[("a", &service.url())], &routes)).await;
     let at = cluster.node(1).http();
     assert_eq!(
         Call::get(at, "/slow-body").answer().await.expect(200).text(),
@@ -158,9 +168,11 @@ async fn once_an_answer_has_begun_no_time_out_of_a_try_cuts_it() {
         Call::get(at, "/slow-head").answer().await.expect(504).code(),
         "upstream_timeout"
     );
+    assert_eq!(Call::get(at, "/slow-once").answer().await.expect(200).text(), "ok");
     let cut = Call::get(at, "/dies").send().await;
     assert!(cut.is_err(), "an answer that was cut must not look whole: {cut:?}");
-    assert_eq!(service.journal().count_of("GET /dies"), 1);
+    let tries = ["/slow-body", "/slow-once", "/dies"].map(|path| service.journal().count_of(&format!("GET {path}")));
+    assert_eq!(tries, [1, 2, 1]);
 }
 
 #[tokio::test]

@@ -47,7 +47,8 @@ async fn an_idle_connection_that_the_service_just_closed_costs_no_error() {
 
 #[tokio::test]
 async fn a_post_is_never_sent_twice_whatever_its_body() {
-    for reset in [false, true] {
+    let retry = "retry: { attempts: 3, on: [reset, 502, 503] }";
+    for (reset, retry) in [(false, ""), (true, ""), (false, retry), (true, retry)] {
         let world = World::new();
         // Answers the first request of a connection, books the second and ends without a word.
         let service = Backend::scripted(world.service(), move |mut wire, journal, _| async move {
@@ -70,7 +71,9 @@ async fn a_post_is_never_sent_twice_whatever_its_body() {
             Ok(())
         })
         .await;
-        let cluster = in_front_of(&world, &service).await;
+        let cluster = Cluster::one(&world).await;
+        let route = format!("{{ path: '/**', upstream: a, {retry} }}");
+        cluster.apply(&with_routes(&[("a", &service.url())], &[route])).await;
         let at = cluster.node(1).http();
         for (name, method, length) in [
             ("post-0", "POST", "Content-Length: 0\r\n"),
@@ -86,6 +89,15 @@ async fn a_post_is_never_sent_twice_whatever_its_body() {
         let (head, _) = raw(at, "GET /get HTTP/1.1\r\nHost: h\r\n\r\n").await;
         // A GET that fell on the dying connection has been given a fresh one.
         assert_eq!(head.status(), 200);
+        // A PUT may be repeated, and ends as the last try does.
+        let (head, _) = raw(at, "PUT /put HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(head.status(), 502);
+        let booked = service.journal().count_of("PUT /put");
+        match retry {
+            // The dying connection and a fresh one, at most.
+            "" => assert!((1..=2).contains(&booked), "{booked}"),
+            _ => assert!((3..=4).contains(&booked), "{booked}"),
+        }
     }
 }
 
