@@ -191,6 +191,7 @@ fn history(server: &mut Server, script: &Script, seed: u64) -> usize {
                 rule: Arc::clone(&rule),
                 epoch: process.epoch,
                 local: came_back && rng.bool(),
+                life: key as u64,
                 call: ledger::Call::Sliding(said(process, now, limit, window, &mut rng)),
             });
         }

@@ -289,6 +289,7 @@ fn compare(server: &mut Server, history: &mut History, algorithm: &Algorithm, se
             rule,
             epoch: history.epoch,
             local: false,
+            life: process as u64,
             call: history.call(algorithm, process),
         };
         let requests = [request];

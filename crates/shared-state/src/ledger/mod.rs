@@ -60,6 +60,9 @@ pub struct Request {
     pub epoch: u64,
     /// The node went on by itself with this key since its last reply.
     pub local: bool,
+    /// Which of the times that the process knew the key, of those in which it forgot it in between. For the books each is
+    /// a process of its own: it counts its calls, and what it tells of, from the beginning.
+    pub life: u64,
     /// What is said.
     pub call: Call,
 }
@@ -152,6 +155,15 @@ impl From {
         }
     }
 
+    /// The same process, in another of the times that it knew a key; see [`Request::life`].
+    #[must_use]
+    pub fn of_life(self, life: u64) -> Self {
+        Self {
+            boot: self.boot.wrapping_add(life),
+            ..self
+        }
+    }
+
     /// A node's name as the store knows it.
     #[must_use]
     pub fn hash(name: &str) -> u64 {
@@ -196,6 +208,11 @@ impl Ledger {
                 if request.epoch != at.epoch || (local && !request.call.declares()) {
                     return Reply::Epoch(at.epoch);
                 }
+                let header = Header {
+                    from: header.from.of_life(request.life),
+                    ..*header
+                };
+                let at = At { header: &header, ..at };
                 serve_one(&mut self.counts, &at, request)
             })
             .collect();

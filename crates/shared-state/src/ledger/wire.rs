@@ -1,13 +1,14 @@
 //! What a script is given and what it answers: MessagePack arrays, because Redis's Lua reads and writes these by itself.
 //!
 //! ```text
-//!   said    [from, epoch, local, live, without, [for each key: [epoch, local, numbers of the limit, call]]]
+//!   said    [from, epoch, local, live, without, [for each key: [epoch, local, numbers of the limit, call, from in
+//!            this life]]]
 //!   answer  [epoch, µs of learning, [for each key: [EPOCH] | [STALE] | [OWN, the algorithm's own]]]
 //! ```
 //!
 //! All numbers stay below 2⁵³, which Lua keeps exactly; names of processes, which are greater, travel as text.
 
-use super::{Call, Header, Reply, Request, Script, Served, bucket, permits, sliding, window};
+use super::{Call, From, Header, Reply, Request, Script, Served, bucket, permits, sliding, window};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -42,10 +43,10 @@ pub enum Garbled {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Said<'c> {
-    Sliding(u64, bool, sliding::Numbers, &'c sliding::Call),
-    Bucket(u64, bool, bucket::Numbers, &'c bucket::Call),
-    Window(u64, bool, window::Numbers, &'c window::Call),
-    Permits(u64, bool, permits::Numbers, &'c permits::Call),
+    Sliding(u64, bool, sliding::Numbers, &'c sliding::Call, String),
+    Bucket(u64, bool, bucket::Numbers, &'c bucket::Call, String),
+    Window(u64, bool, window::Numbers, &'c window::Call, String),
+    Permits(u64, bool, permits::Numbers, &'c permits::Call, String),
 }
 
 /// One answer, as it travels.
@@ -63,18 +64,25 @@ pub fn said(header: &Header, requests: &[Request]) -> Vec<u8> {
         .iter()
         .map(|request| {
             let Request { rule, epoch, local, .. } = request;
+            let from = name(header.from.of_life(request.life));
             match &request.call {
-                Call::Sliding(call) => Said::Sliding(*epoch, *local, sliding::Numbers::of(rule), call),
-                Call::Bucket(call) => Said::Bucket(*epoch, *local, bucket::Numbers::of(rule), call),
-                Call::Window(call) => Said::Window(*epoch, *local, window::Numbers::of(rule), call),
-                Call::Permits(call) => Said::Permits(*epoch, *local, permits::Numbers::of(rule), call),
+                Call::Sliding(call) => Said::Sliding(*epoch, *local, sliding::Numbers::of(rule), call, from),
+                Call::Bucket(call) => Said::Bucket(*epoch, *local, bucket::Numbers::of(rule), call, from),
+                Call::Window(call) => Said::Window(*epoch, *local, window::Numbers::of(rule), call, from),
+                Call::Permits(call) => Said::Permits(*epoch, *local, permits::Numbers::of(rule), call, from),
             }
         })
         .collect();
     let local = header.local || requests.iter().any(|request| request.local);
-    let name = format!("{:016x}{:016x}", header.from.node, header.from.boot);
-    rmp_serde::to_vec(&(name, header.epoch, local, header.live, header.without, calls))
-        .expect("numbers, text and lists of these can always be packed, and a Vec takes all bytes")
+    rmp_serde::to_vec(&(
+        name(header.from),
+        header.epoch,
+        local,
+        header.live,
+        header.without,
+        calls,
+    ))
+    .expect("numbers, text and lists of these can always be packed, and a Vec takes all bytes")
 }
 
 /// What a script answered to `calls` requests.
@@ -113,6 +121,11 @@ fn read<R: DeserializeOwned>(calls: usize, answer: &[u8], own: impl Fn(R) -> Rep
         learning: Duration::from_micros(learning),
         replies,
     })
+}
+
+/// A process as scripts know it: its node, then what tells it from others of the node.
+fn name(from: From) -> String {
+    format!("{:016x}{:016x}", from.node, from.boot)
 }
 
 fn nothing<R>() -> Option<R> {

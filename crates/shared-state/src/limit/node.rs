@@ -13,6 +13,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct KeyNode {
     key: KeyId,
+    life: u64,
     rule: Arc<Rule>,
     cell: Arc<Cell>,
     machine: Machine,
@@ -113,10 +114,18 @@ impl KeyNode {
     pub fn new(key: KeyId, rule: Arc<Rule>, now: Moment) -> Self {
         Self {
             key,
+            life: 0,
             cell: Arc::new(Cell::new(&rule, now)),
             machine: Machine::new(key, &rule, now),
             rule,
         }
+    }
+
+    /// Which of the times that this process knows the key, where it forgets keys: a number that it never gave before.
+    #[must_use]
+    pub fn of_life(mut self, life: u64) -> Self {
+        self.life = life;
+        self
     }
 
     /// Whose it is.
@@ -257,6 +266,7 @@ impl KeyNode {
                 rule: Arc::clone(&self.rule),
                 epoch: said.epoch,
                 local: said.local,
+                life: self.life,
                 call: said.call,
             }),
             next: look.next,

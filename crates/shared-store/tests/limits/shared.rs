@@ -1,7 +1,8 @@
 //! One limit, several nodes.
 
-use crate::cluster::{Cluster, ask, decide, passes, sliding};
+use crate::cluster::{Cluster, ask, decide, passes, rule, sliding};
 use crate::offered::{admitted, ideal, most_in_a_window, offer};
+use sluice_shared_state::{Algorithm, Calendar, Rule};
 use sluice_shared_store::{Config, Decision, Outcome, Source};
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,4 +186,40 @@ async fn new_numbers_hold_for_keys_that_are_known() {
     let last = decide(&limiter, &[ask(&new, "all")]).await.standings[0];
     assert_eq!(last.outcome, Outcome::Spent);
     assert_ne!(last.source, Source::Open);
+}
+
+/// A limit of five, of each kind that counts.
+fn five() -> [Arc<Rule>; 3] {
+    let hour = Duration::from_secs(3600);
+    let calendar = Calendar::Every(hour);
+    [
+        sliding("sliding", 5, hour),
+        rule("fixed", Algorithm::FixedWindow { limit: 5, calendar }),
+        rule(
+            "bucket",
+            Algorithm::TokenBucket {
+                limit: 5,
+                per: hour,
+                depth: 5,
+            },
+        ),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_forgotten_and_comes_again_is_counted_on() {
+    for rule in five() {
+        let cluster = Cluster::of(1, |config: &mut Config| config.keys = 64);
+        let limiter = cluster.nodes[0].store.limiter();
+        let mut passed = 0;
+        for round in 0..12 {
+            passed += usize::from(passes(&limiter, &[ask(&rule, "ours")]).await);
+            // More others than the node keeps.
+            for n in 0..200 {
+                let other = format!("{round} {n}");
+                passes(&limiter, &[ask(&rule, &other)]).await;
+            }
+        }
+        assert_eq!(passed, 5, "{}", rule.name);
+    }
 }

@@ -37,6 +37,8 @@ pub(super) struct Core {
     requests: Requests,
     gathering: Gathering,
     budget: Budget,
+    /// Keys that were met so far: one that was forgotten and comes again begins another life.
+    lives: u64,
     node: Node,
     partitions: Vec<Side>,
     /// Keys to look at.
@@ -85,6 +87,7 @@ impl Core {
             requests: Requests::default(),
             gathering: Gathering::default(),
             budget: Budget::new(config.new_keys_per_second),
+            lives: 0,
             node: Node::new(&config.node),
             partitions: vec![side; usize::from(partitions)],
             dirty: Vec::new(),
@@ -353,7 +356,8 @@ impl Core {
     }
 
     fn meet(&mut self, now: Moment, key: KeyId, rule: &Arc<Rule>) -> u32 {
-        let node = KeyNode::new(key, Arc::clone(rule), now);
+        self.lives += 1;
+        let node = KeyNode::new(key, Arc::clone(rule), now).of_life(self.lives);
         self.common.cells.insert(key, Arc::clone(node.cell()));
         // There is at least one partition.
         let partition = Partition::of(key, self.partitions.len() as u16);

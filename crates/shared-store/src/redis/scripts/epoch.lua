@@ -65,7 +65,8 @@ end
 local function serve_all(declares, serve)
   local answers = {}
   for i = 1, #calls do
-    local of, _, numbers, call = unpack(calls[i])
+    local of, _, numbers, call
+    of, _, numbers, call, from = unpack(calls[i])
     if of ~= epoch or (came_back and not declares(call)) then
       answers[i] = { 0 }
     else
