@@ -414,3 +414,6 @@ impl Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ pub(super) struct BreakerNode {
     since: Moment,
     /// Attempts that began before this belong to an earlier decision.
     counted_from: Moment,
+    /// The length of the windows below.
+    window: Duration,
     /// What this node has counted in the present epoch.
     own: Window,
     /// What all have, as last told.
@@ -171,6 +173,7 @@ impl BreakerNode {
         Self {
             id: Hex::key(key.id()),
             key,
+            window: cell.rule().window,
             cell,
             shared: Known::default(),
             local: None,
@@ -240,6 +243,12 @@ impl BreakerNode {
     /// Collects what workers counted.
     pub(super) fn collect(&mut self, now: Moment, live: u32) {
         let rule = self.cell.rule();
+        if rule.window != self.window {
+            // Parts of another length: what was counted in them says nothing any more.
+            self.window = rule.window;
+            self.own.clear();
+            self.untold.clear();
+        }
         let part = part_of(now, &rule);
         self.own.forget(part);
         self.untold.forget(part);
