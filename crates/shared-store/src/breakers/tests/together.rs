@@ -179,11 +179,10 @@ async fn nodes_that_share_memory_open_probe_and_close_together() {
     a_life(three(&Driver::Memory(SharedMemory::default()), &rule())).await;
 }
 
-#[tokio::test]
-async fn nodes_that_share_a_redis_open_probe_and_close_together() {
-    let server = Server::start();
+/// A life over this server, undisturbed.
+async fn a_life_over(server: &Server, driver: &Driver) {
     for tries in 1.. {
-        let nodes = three(&redis(&server), &rule());
+        let nodes = three(driver, &rule());
         let metrics: Vec<Metrics> = nodes.iter().map(|node| node.metrics.clone()).collect();
         let lived = tokio::spawn(a_life(nodes)).await;
         let Err(failed) = lived else { break };
@@ -198,6 +197,12 @@ async fn nodes_that_share_a_redis_open_probe_and_close_together() {
         }
         server.cli(&["FLUSHALL"]);
     }
+}
+
+#[tokio::test]
+async fn nodes_that_share_a_redis_open_probe_and_close_together() {
+    let server = Server::start();
+    a_life_over(&server, &redis(&server)).await;
     let keys = server.cli(&["KEYS", "*"]);
     for key in keys.lines() {
         assert!(
@@ -205,6 +210,20 @@ async fn nodes_that_share_a_redis_open_probe_and_close_together() {
             "{key} never ends"
         );
     }
+}
+
+#[tokio::test]
+async fn nodes_that_share_a_redis_cluster_do_so_too_and_hear_it_on_a_channel_of_its_shard() {
+    let server = Server::with(&["--cluster-enabled", "yes"]);
+    assert_eq!(server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
+    let Driver::Redis(mut settings) = redis(&server) else {
+        unreachable!()
+    };
+    settings.cluster = true;
+    a_life_over(&server, &Driver::Redis(settings)).await;
+    let published = server.cli(&["INFO", "commandstats"]);
+    assert!(published.contains("cmdstat_spublish:"), "{published}");
+    assert!(!published.contains("cmdstat_publish:"), "{published}");
 }
 
 #[tokio::test]
