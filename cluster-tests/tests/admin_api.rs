@@ -57,6 +57,15 @@ async fn what_the_api_does_not_know_is_always_a_problem_with_its_code() {
         (Method::GET, "/v1/config?version=9", 404, "not_found"),
         (Method::POST, "/v1/config/rollback/9", 404, "not_found"),
         (Method::POST, "/v1/config/rollback/nine", 400, "bad_request"),
+        (Method::GET, "/v1/limits?top=many", 400, "bad_request"),
+        (Method::GET, "/v1/limits/per-client", 400, "bad_request"),
+        (Method::GET, "/v1/limits/per-client?key=a", 404, "not_found"),
+        (Method::POST, "/v1/limits/per-client/reset?key=a", 404, "not_found"),
+        (Method::DELETE, "/v1/limits/per-client", 405, "method_not_allowed"),
+        (Method::POST, "/v1/breakers/a/fly", 404, "not_found"),
+        (Method::POST, "/v1/breakers/a/open", 400, "bad_request"),
+        (Method::POST, "/v1/breakers/a/release", 404, "not_found"),
+        (Method::GET, "/v1/breakers/a/open", 405, "method_not_allowed"),
         (Method::GET, "/v1/nothing", 404, "not_found"),
         (Method::GET, "/nothing", 404, "not_found"),
     ] {
@@ -68,6 +77,47 @@ async fn what_the_api_does_not_know_is_always_a_problem_with_its_code() {
             assert_eq!(told.join(","), allow, "{method} {target}");
             assert!(!told.is_empty(), "{method} {target}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_order_about_a_breaker_says_what_is_wrong_with_it_and_a_viewer_gives_none() {
+    let world = World::new();
+    let cluster = Cluster::one(&world).await;
+    cluster.apply(TWO_ROUTES).await;
+    let admin = cluster.admin(1);
+    let order = async |body: &str, status: u16| {
+        let call = admin.call(Method::POST, "/v1/breakers/a/open");
+        let call = call.header("content-type", "application/json").body(body.to_owned());
+        call.answer().await.expect(status).json()["detail"].to_string()
+    };
+    for (body, status, word) in [
+        (r#"{"why": "  "}"#, 400, "say why"),
+        (r#"{"why": "x", "for": "0s"}"#, 400, "1s to 168h"),
+        (r#"{"why": "x", "for": "8d"}"#, 400, "1s to 168h"),
+        (r#"{"why": "x", "route": "one"}"#, 400, "web/checkout"),
+        (r#"{"why": "x", "until": "noon"}"#, 400, "until"),
+        (r#"{"why": "x"}"#, 404, "`breaker` in the document"),
+    ] {
+        let detail = order(body, status).await;
+        assert!(detail.contains(word), "{body}: {detail}");
+    }
+    let made = admin
+        .call(Method::POST, "/v1/tokens")
+        .header("content-type", "application/json")
+        .body(r#"{"name": "looks", "role": "viewer"}"#)
+        .answer()
+        .await
+        .expect(200);
+    let token = format!("Bearer {}", made.json()["token"].as_str().expect("a token"));
+    for (method, target, status) in [
+        (Method::POST, "/v1/breakers/a/release", 403),
+        (Method::POST, "/v1/limits/a/reset?key=b", 403),
+        (Method::GET, "/v1/breakers", 200),
+        (Method::GET, "/v1/limits?top=5", 200),
+    ] {
+        let call = Call::new(method.clone(), admin.address(), target).header("authorization", &token);
+        call.answer().await.expect(status);
     }
 }
 
