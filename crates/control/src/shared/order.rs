@@ -64,6 +64,11 @@ pub(crate) async fn order(core: &Shared, order: BreakerOrder) -> Result<BreakerO
         let (reports, _) = gather::breakers(core, None).await;
         breakers::known(&key, &reports)?;
     }
+    // A leader of an older binary would not understand the order.
+    let cluster = core.consensus.head().level;
+    if cluster < LEVEL {
+        return Err(Refusal::LevelTooLow { needed: LEVEL, cluster });
+    }
     let request_id = (order.act != BreakerAct::Release).then(|| order.actor.request_id.clone());
     match leader::ask(core, ToLeader::Override(order), PATIENCE).await? {
         FromLeader::Done => {}
