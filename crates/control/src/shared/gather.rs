@@ -214,10 +214,15 @@ async fn ask(core: &Core, member: &Member, asked: &Asked) -> Result<Told, String
         return Err("it is not heard".to_owned());
     }
     let body = wire::encode(asked).map_err(|refusal| refusal.to_string())?;
+    // Lists may be long: heartbeats have a connection of their own.
+    let lane = match asked {
+        Asked::Breakers { .. } | Asked::Limits { .. } => Lane::Bulk,
+        Asked::Limit { .. } | Asked::Reset { .. } | Asked::Forget { .. } => Lane::Control,
+    };
     let peer = member.node.peer(member.id);
     let answer = core
         .link
-        .call(&peer, Lane::Control, Service::SHARED, body, Patience::Total(PATIENCE))
+        .call(&peer, lane, Service::SHARED, body, Patience::Total(PATIENCE))
         .await;
     wire::decode(&answer.map_err(|error| error.to_string())?)
 }
