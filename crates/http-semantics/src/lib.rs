@@ -10,6 +10,7 @@
 //!                 max_forwards      how far a TRACE or OPTIONS may still go
 //!                 upgrade           which other protocol it offers to speak
 //!                 forwarded         who is behind it, by whom we trust; our own fields are written
+//!   answer   ──►  rate_limit        how the limits of its route stand
 //!   pattern  ──►  what a route's `path` says
 //!   problem  ──►  the codes of our own answers and their JSON
 //! ```
@@ -31,6 +32,7 @@ pub mod pattern;
 pub mod percent;
 pub mod problem;
 pub mod query;
+pub mod rate_limit;
 pub mod request_id;
 pub mod reserved;
 pub mod upgrade;
