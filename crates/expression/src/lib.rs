@@ -1,13 +1,15 @@
-//! `${…}`: values of a request put into texts, and conditions on a request.
+//! `${…}`: values of a request put into texts, conditions on a request, and values that are made of its values.
 //!
 //! ```text
 //!   text of a document ──► Template::parse(text, scope) ──► Template ──► render(inputs, out)
 //!   JSON of a document ──► JsonTemplate::parse ───────────► JsonTemplate ──► render(inputs, out)
 //!   condition of a document ──► Condition::parse ─────────► Condition ──► holds(inputs)
+//!   key of a document ────────► Value::parse ─────────────► Value ──► append(inputs, out)
 //! ```
 //!
 //! The language is CEL. What stands between the braces is a small part of it: selections such as `params.id`,
-//! `request.path`, `request.headers['x-region']` or `client.ip`. Whatever is taken there means the same in a condition.
+//! `request.path`, `request.headers['x-region']` or `client.ip`. Whatever is taken there means the same in a condition
+//! and in a value.
 //! All is compiled when a document is and never on a request; a rendering costs one look-up per value, and nothing here
 //! recurses on what a document says without a bound.
 //!
@@ -24,7 +26,9 @@ mod json;
 mod parse;
 mod template;
 
-pub use condition::{Condition, ConditionError, ConditionErrorKind, DEEPEST_CONDITION, LONGEST_CONDITION, MOST_STEPS};
+pub use condition::{
+    Condition, ConditionError, ConditionErrorKind, DEEPEST_CONDITION, LONGEST_CONDITION, MOST_STEPS, Value,
+};
 pub use error::{ErrorKind, JsonTemplateError, TemplateError};
 pub use field::{Field, Inputs, Scope};
 pub use json::JsonTemplate;

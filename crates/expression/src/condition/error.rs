@@ -1,11 +1,11 @@
-//! What can be wrong with a condition.
+//! What can be wrong with a condition, or with a value.
 
 use super::{DEEPEST_CONDITION, LONGEST_CONDITION, MOST_STEPS};
 use crate::error::ErrorKind;
 use std::fmt;
 use std::ops::Range;
 
-/// One fault of a condition.
+/// One fault of a condition or a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConditionError {
     /// Where, in bytes of the text.
@@ -20,19 +20,21 @@ pub struct ConditionError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionErrorKind {
     /// Nothing is there.
-    #[error("the condition is empty")]
+    #[error("the expression is empty")]
     Empty,
     /// The text is too long.
-    #[error("the condition has more than {LONGEST_CONDITION} bytes")]
+    #[error("the expression has more than {LONGEST_CONDITION} bytes")]
     TooLong,
     /// Nested too deeply, or a chain of operators that is too long.
-    #[error("the condition is nested more than {DEEPEST_CONDITION} deep (a long chain of one operator counts as well)")]
+    #[error(
+        "the expression is nested more than {DEEPEST_CONDITION} deep (a long chain of one operator counts as well)"
+    )]
     TooDeep,
     /// It would take too long.
-    #[error("the condition could take more than {MOST_STEPS} steps")]
+    #[error("the expression could take more than {MOST_STEPS} steps")]
     TooCostly,
     /// Not CEL.
-    #[error("this is no condition: {0}")]
+    #[error("this is no expression: {0}")]
     Syntax(String),
     /// A name, or a selection that cannot be.
     #[error("{0}")]
@@ -70,6 +72,12 @@ pub enum ConditionErrorKind {
         /// What it is.
         found: &'static str,
     },
+    /// The whole is no text.
+    #[error("a value is a text, this is {found}; string(…) makes a text of a number")]
+    NotText {
+        /// What it is.
+        found: &'static str,
+    },
     /// A regular expression that cannot be used.
     #[error("this is no regular expression that can be used: {0}")]
     Regex(String),
@@ -77,7 +85,7 @@ pub enum ConditionErrorKind {
     #[error("{0}")]
     Unsupported(&'static str),
     /// The system has no thread for the compiler.
-    #[error("the condition could not be compiled: {0}")]
+    #[error("the expression could not be compiled: {0}")]
     Compiler(String),
 }
 

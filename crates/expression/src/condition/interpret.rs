@@ -73,15 +73,37 @@ pub(super) fn evaluate<I: Inputs + Sync>(
     variables: &[Variable],
     inputs: &I,
 ) -> Result<bool, Failed> {
+    evaluated(expression, variables, inputs, |value| {
+        value.downcast_ref::<CelBool>().map(|truth| *truth.inner())
+    })
+}
+
+/// Evaluates an expression that is a text, and appends it.
+pub(super) fn append<I: Inputs + Sync>(
+    expression: &Expression,
+    variables: &[Variable],
+    inputs: &I,
+    out: &mut String,
+) -> Result<(), Failed> {
+    evaluated(expression, variables, inputs, |value| {
+        value
+            .downcast_ref::<CelString<'_>>()
+            .map(|text| out.push_str(text.inner()))
+    })
+}
+
+fn evaluated<I: Inputs + Sync, T>(
+    expression: &Expression,
+    variables: &[Variable],
+    inputs: &I,
+    read: impl FnOnce(&CowVal<'_, '_>) -> Option<T>,
+) -> Result<T, Failed> {
     let values = Values { variables, inputs };
     ENV.with(|env| {
         let mut context = Context::with_env(Arc::clone(env));
         context.set_variable_resolver(&values);
         let value = Value::resolve_val(expression, &context).map_err(|_| Failed)?;
-        value
-            .downcast_ref::<CelBool>()
-            .map(|truth| *truth.inner())
-            .ok_or(Failed)
+        read(&value).ok_or(Failed)
     })
 }
 

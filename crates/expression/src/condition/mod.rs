@@ -1,13 +1,13 @@
-//! A text that is true or false of a request, in CEL.
+//! What is true or false of a request ([`Condition`]), or a text of it ([`Value`]), in CEL.
 //!
 //! ```text
 //!   text ──► parse (cel, on a large stack) ──► resolve: names, kinds, cost ──► native tree
 //!                                                                            └─► what is left, for cel's interpreter
 //! ```
 //!
-//! Names are resolved when the condition is compiled: what evaluates sees variables by number, and asks [`Inputs`] for a
+//! Names are resolved when the expression is compiled: what evaluates sees variables by number, and asks [`Inputs`] for a
 //! value when it comes to it. Comparisons of a value with what is written out, joined by `&&`, `||` and `!`, never meet
-//! the interpreter; a test holds both ways equal.
+//! the interpreter, nor do values and texts that are joined; tests hold both ways equal.
 
 mod error;
 mod functions;
@@ -17,16 +17,20 @@ mod native;
 mod pattern;
 mod places;
 mod resolve;
+mod value;
 
 pub use error::{ConditionError, ConditionErrorKind};
+pub use value::Value;
 
 use crate::field::{Field, Inputs, Scope};
+use cel::common::ast::IdedExpr;
 use interpret::Variable;
+use kind::Kind;
 use native::Node;
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes of one condition.
+/// Bytes of one condition or value.
 pub const LONGEST_CONDITION: usize = 1024;
 /// Operators, calls and lists inside each other.
 pub const DEEPEST_CONDITION: usize = 64;
@@ -49,6 +53,45 @@ struct Compiled {
     root: Node,
 }
 
+/// Compiles an expression, and makes of it what will run.
+fn compile<T: Send>(
+    text: &str,
+    scope: &Scope,
+    wanted: Kind,
+    root: impl FnOnce(IdedExpr) -> T + Send,
+) -> Result<(Arc<[Variable]>, T), Vec<ConditionError>> {
+    let whole = |kind| {
+        vec![ConditionError {
+            at: 0..text.len(),
+            kind,
+            nearest: None,
+        }]
+    };
+    if text.trim().is_empty() {
+        return Err(whole(ConditionErrorKind::Empty));
+    }
+    if text.len() > LONGEST_CONDITION {
+        return Err(whole(ConditionErrorKind::TooLong));
+    }
+    // The parser recurses for each link of a chain, and so does freeing what it made: both are done on a stack that
+    // holds any text of this length. What comes back has a depth that any stack bears.
+    let compiled = std::thread::scope(|threads| {
+        std::thread::Builder::new()
+            .name("expression".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(threads, || {
+                let (variables, expression) = resolve::resolved(text, scope, wanted)?;
+                Ok((variables.into(), root(expression)))
+            })
+            .map(std::thread::ScopedJoinHandle::join)
+    });
+    match compiled {
+        Ok(Ok(compiled)) => compiled,
+        Ok(Err(_)) => Err(whole(ConditionErrorKind::Syntax("the parser gave up on it".to_owned()))),
+        Err(error) => Err(whole(ConditionErrorKind::Compiler(error.to_string()))),
+    }
+}
+
 // === impl Condition ===
 
 impl Condition {
@@ -58,33 +101,13 @@ impl Condition {
     ///
     /// Everything that is wrong with it; of a text that is no CEL, the first.
     pub fn parse(text: &str, scope: &Scope) -> Result<Self, Vec<ConditionError>> {
-        let whole = |kind| {
-            vec![ConditionError {
-                at: 0..text.len(),
-                kind,
-                nearest: None,
-            }]
-        };
-        if text.trim().is_empty() {
-            return Err(whole(ConditionErrorKind::Empty));
-        }
-        if text.len() > LONGEST_CONDITION {
-            return Err(whole(ConditionErrorKind::TooLong));
-        }
-        // The parser recurses for each link of a chain, and so does freeing what it made: both are done on a stack that
-        // holds any text of this length. What comes back has a depth that any stack bears.
-        let compiled = std::thread::scope(|threads| {
-            std::thread::Builder::new()
-                .name("condition".to_owned())
-                .stack_size(STACK)
-                .spawn_scoped(threads, || resolve::compile(text, scope))
-                .map(std::thread::ScopedJoinHandle::join)
-        });
-        match compiled {
-            Ok(Ok(compiled)) => compiled.map(|compiled| Self(Arc::new(compiled))),
-            Ok(Err(_)) => Err(whole(ConditionErrorKind::Syntax("the parser gave up on it".to_owned()))),
-            Err(error) => Err(whole(ConditionErrorKind::Compiler(error.to_string()))),
-        }
+        let root = |expression| Node::of(expression);
+        let (variables, root) = compile(text, scope, Kind::Truth, root)?;
+        Ok(Self(Arc::new(Compiled {
+            source: text.into(),
+            variables,
+            root,
+        })))
     }
 
     /// As it was written.

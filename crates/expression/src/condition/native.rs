@@ -147,14 +147,14 @@ fn search(function: &str, target: &IdedExpr, argument: &IdedExpr) -> Option<Node
 }
 
 /// Resolved names stand beside literals of text only where they are texts themselves: kinds were checked.
-fn variable(expression: &IdedExpr) -> Option<usize> {
+pub(super) fn variable(expression: &IdedExpr) -> Option<usize> {
     match &expression.expr {
         Expr::Ident(name) => interpret::index(name),
         _ => None,
     }
 }
 
-fn literal(expression: &IdedExpr) -> Option<&str> {
+pub(super) fn literal(expression: &IdedExpr) -> Option<&str> {
     match &expression.expr {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
         _ => None,

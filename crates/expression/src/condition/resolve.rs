@@ -4,28 +4,22 @@ use super::error::{ConditionError, ConditionErrorKind};
 use super::functions::arguments;
 use super::interpret::{self, Variable};
 use super::kind::Kind;
-use super::native::Node;
 use super::pattern::Pattern;
 use super::places::{Places, syntax};
-use super::{Compiled, DEEPEST_CONDITION, MOST_STEPS, TEXT_STEPS};
+use super::{DEEPEST_CONDITION, MOST_STEPS, TEXT_STEPS};
 use crate::error::TemplateError;
 use crate::field::{Field, Scope};
 use crate::parse::{self, Step};
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 use std::ops::Range;
 
-/// Reads a condition. For a stack of [`super::STACK`] bytes.
-pub(super) fn compile(text: &str, scope: &Scope) -> Result<Compiled, Vec<ConditionError>> {
-    let (variables, root) = resolved(text, scope)?;
-    Ok(Compiled {
-        source: text.into(),
-        variables: variables.into(),
-        root: Node::of(root),
-    })
-}
-
-/// The variables, and the expression that names them.
-fn resolved(text: &str, scope: &Scope) -> Result<(Vec<Variable>, IdedExpr), Vec<ConditionError>> {
+/// Reads an expression whose names are resolved: the variables, and what names them. For a stack of [`super::STACK`]
+/// bytes.
+pub(super) fn resolved(
+    text: &str,
+    scope: &Scope,
+    wanted: Kind,
+) -> Result<(Vec<Variable>, IdedExpr), Vec<ConditionError>> {
     let parsed = interpret::COMPILER.parser().parse_with_source_info(text);
     let (mut root, info) = parsed.map_err(|errors| vec![syntax(text, errors)])?;
     let mut resolver = Resolver {
@@ -39,9 +33,13 @@ fn resolved(text: &str, scope: &Scope) -> Result<(Vec<Variable>, IdedExpr), Vec<
         steps: 0,
     };
     let kind = resolver.expression(&mut root);
-    if resolver.errors.is_empty() && !kind.fits(Kind::Truth) {
+    if resolver.errors.is_empty() && !kind.fits(wanted) {
         let found = kind.name();
-        resolver.error(0..text.len(), ConditionErrorKind::NotTruth { found });
+        let told = match wanted {
+            Kind::Text => ConditionErrorKind::NotText { found },
+            _ => ConditionErrorKind::NotTruth { found },
+        };
+        resolver.error(0..text.len(), told);
     }
     if resolver.errors.is_empty() && resolver.steps > MOST_STEPS {
         resolver.error(0..text.len(), ConditionErrorKind::TooCostly);
@@ -52,13 +50,13 @@ fn resolved(text: &str, scope: &Scope) -> Result<(Vec<Variable>, IdedExpr), Vec<
     Ok((resolver.variables, root))
 }
 
-/// The whole of a sound condition as cel evaluates it.
+/// The whole of a sound expression as cel evaluates it.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) fn for_the_interpreter(text: &str, scope: &Scope) -> (Vec<Variable>, IdedExpr) {
+pub(super) fn for_the_interpreter(text: &str, scope: &Scope, wanted: Kind) -> (Vec<Variable>, IdedExpr) {
     let big = std::thread::Builder::new().stack_size(super::STACK);
     std::thread::scope(|threads| {
-        let compiler = big.spawn_scoped(threads, || resolved(text, scope).unwrap());
+        let compiler = big.spawn_scoped(threads, || resolved(text, scope, wanted).unwrap());
         compiler.unwrap().join().unwrap()
     })
 }

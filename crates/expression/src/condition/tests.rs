@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// A request, by what is written for its values.
 #[derive(Debug, Default)]
-struct Request(BTreeMap<String, String>);
+pub(super) struct Request(BTreeMap<String, String>);
 
 impl Request {
     fn new<const N: usize>(values: [(&str, &str); N]) -> Self {
@@ -22,7 +22,7 @@ impl Inputs for Request {
     }
 }
 
-fn request() -> Request {
+pub(super) fn request() -> Request {
     Request::new([
         ("request.method", "GET"),
         ("request.path", "/orders/42"),
@@ -38,7 +38,7 @@ fn request() -> Request {
     ])
 }
 
-fn scope() -> Scope {
+pub(super) fn scope() -> Scope {
     Scope::with_params(["id"])
 }
 
@@ -252,8 +252,8 @@ fn what_can_never_be_right_is_refused_when_it_is_compiled() {
 
 #[test]
 fn what_is_no_cel_is_told_in_words() {
-    refused("", "the condition is empty", "");
-    refused(" \n", "the condition is empty", " \n");
+    refused("", "the expression is empty", "");
+    refused(" \n", "the expression is empty", " \n");
     refused("request.path ==", "unexpected end", "");
     refused("request.path = '/'", "unexpected '= '", "=");
     refused("(true", "missing ')' at end", "");
@@ -382,7 +382,7 @@ fn a_pattern_is_searched_by_many_threads_and_forgotten_in_time() {
 // === the native tree and the interpreter say the same ===
 
 /// A value of the request, as it is written.
-fn value() -> impl Strategy<Value = String> {
+pub(super) fn value() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "request.method",
         "request.path",
@@ -396,7 +396,7 @@ fn value() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-fn literal() -> impl Strategy<Value = String> {
+pub(super) fn literal() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "''",
         "'1'",
@@ -412,7 +412,7 @@ fn literal() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-fn condition() -> impl Strategy<Value = String> {
+pub(super) fn condition() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("true".to_owned()),
         Just("false".to_owned()),
@@ -447,7 +447,7 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
-fn values() -> impl Strategy<Value = Request> {
+pub(super) fn values() -> impl Strategy<Value = Request> {
     let text = prop::sample::select(vec![
         "",
         "1",
@@ -491,7 +491,7 @@ proptest! {
         let condition = compiled(&text);
         let compiled = &condition.0;
         // The same expression, all of it left to cel.
-        let (variables, whole) = resolve::for_the_interpreter(&text, &scope());
+        let (variables, whole) = resolve::for_the_interpreter(&text, &scope(), kind::Kind::Truth);
         for request in &requests {
             let native = compiled.root.evaluate(&compiled.variables, request);
             let interpreted = interpret::evaluate(&whole, &variables, request);
