@@ -75,6 +75,8 @@ pub fn split(document: &Document) -> BTreeMap<PartKey, String> {
             listen: gateway.listen.clone(),
             expose: gateway.expose.clone(),
             trusted_proxies: gateway.trusted_proxies.clone(),
+            rate_limits: gateway.rate_limits.clone(),
+            concurrency: gateway.concurrency.clone(),
             routes: Vec::new(),
         };
         parts.insert(PartKey::Gateway(name.clone()), canonical(&bare));

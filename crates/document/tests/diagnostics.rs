@@ -515,3 +515,51 @@ fn a_split_that_cannot_be_is_told_with_its_place() {
         .collect();
     insta::assert_snapshot!(all);
 }
+
+#[test]
+fn limits_that_cannot_be_are_told_with_their_place() {
+    let limits = [
+        "{ limit: 0, per: 1m }",
+        "{ name: a, limit: 10, per: 5ms }",
+        "{ name: b, limit: 10, per: 40d }",
+        "{ name: c, limit: 10, per: minuet }",
+        "{ name: d, limit: 10, per: minute, burst: 5 }",
+        "{ name: e, limit: 10, per: day, algorithm: token_bucket }",
+        "{ name: f, limit: 10, per: 1m, burst: 0 }",
+        "{ name: g, limit: 10, per: 1m, cost: 11 }",
+        "{ name: h, limit: 10, per: 1m, burst: 3, cost: 4 }",
+        "{ name: i, limit: 10, per: 1m, zone: UTC }",
+        "{ name: j, limit: 10, per: day, zone: Europe/Berlim }",
+        "{ name: k, limit: 2000000000, per: 1m }",
+        "{ name: l, limit: 10, per: 1m, algorithm: sliding_window, burst: 4 }",
+        "{ name: m, limit: 10, per: 1m, delay: 1h, mode: fats, on_failure: opened }",
+        "{ name: n, limit: 10, per: 1m, groups: { gold: 100 } }",
+        "{ name: a b, limit: 10, per: 1m }",
+    ];
+    let list = limits.map(|limit| format!("          - {limit}\n")).concat();
+    let text = format!(
+        "upstreams: {{ a: {{ targets: [\"http://127.0.0.1:9101\"] }} }}\n\
+         gateways:\n  web:\n    hosts: [\"*\"]\n    routes:\n      - path: /x\n        upstream: a\n        rate_limits:\n{list}        \
+         concurrency: [{{ name: z, limit: 0 }}, {{ name: y }}, 5]\n"
+    );
+    insta::assert_snapshot!(errors(&text));
+}
+
+#[test]
+fn limits_with_one_name_and_keys_that_are_none_are_told_with_their_place() {
+    let text = "upstreams: { a: { targets: [\"http://127.0.0.1:9101\"] } }
+gateways:
+  web:
+    hosts: [\"*\"]
+    rate_limits:
+      - { name: clients, limit: 10, per: 1m, key: params.id }
+      - { name: all, limit: 10, per: 1m, key: client.id }
+    concurrency: [{ name: clients, limit: 5, key: \"request.method == 'GET'\" }]
+    routes:
+      - path: /x/{id}
+        upstream: a
+        rate_limits: [{ name: ids, limit: 5, per: 1s, key: params.di + ':' + claims.sub }, { name: all, limit: 1, per: 1s }]
+        concurrency: [{ name: ids, limit: 1, key: params.id }]
+";
+    insta::assert_snapshot!(errors(text));
+}

@@ -353,6 +353,84 @@ fn split_action() -> impl Strategy<Value = Split> {
     })
 }
 
+fn key() -> impl Strategy<Value = Option<String>> {
+    let keys = ["client.ip", "'all'", "request.headers['x-tenant'] + ':' + client.ip"];
+    maybe(prop::sample::select(keys.map(str::to_owned).to_vec()))
+}
+
+/// The `i`th limit of `of`: no other has its name.
+fn rate_limit(of: &'static str, i: usize) -> impl Strategy<Value = RateLimit> {
+    let window = (10u64..2_678_400_000).prop_map(|ms| Per::Every(Duration(std::time::Duration::from_millis(ms))));
+    let zone = maybe(prop::sample::select(vec!["UTC", "+02:00", "-03:30", "Europe/Berlin"]));
+    let calendar = (
+        prop::sample::select(vec![Per::Minute, Per::Hour, Per::Day, Per::Month]),
+        zone,
+    );
+    let number = 1u32..=1_000_000_000;
+    let window_of = (window, number.clone(), maybe(number));
+    let algorithms = vec![
+        None,
+        Some(LimitAlgorithm::SlidingWindow),
+        Some(LimitAlgorithm::TokenBucket),
+        Some(LimitAlgorithm::FixedWindow),
+    ];
+    let counted = prop_oneof![
+        (calendar, 1u64..=1 << 53, any::<bool>()).prop_map(|((per, zone), limit, said)| RateLimit {
+            limit,
+            per,
+            zone: zone.filter(|_| per != Per::Minute).map(|zone| zone.parse().unwrap()),
+            algorithm: said.then_some(LimitAlgorithm::FixedWindow),
+            ..RateLimit::default()
+        }),
+        (window_of, prop::sample::select(algorithms)).prop_map(|((per, limit, burst), algorithm)| RateLimit {
+            limit: limit.into(),
+            per,
+            algorithm,
+            burst: burst.filter(|_| matches!(algorithm, None | Some(LimitAlgorithm::TokenBucket))),
+            ..RateLimit::default()
+        }),
+    ];
+    let words = (
+        maybe(prop::sample::select(vec![LimitMode::Exact, LimitMode::Fast])),
+        maybe(prop::sample::select(vec![
+            OnFailure::Local,
+            OnFailure::Open,
+            OnFailure::Closed,
+        ])),
+        maybe(1u32..1_000),
+        maybe((1u64..=30_000).prop_map(|ms| Duration(std::time::Duration::from_millis(ms)))),
+        maybe(any::<bool>()),
+    );
+    (counted, key(), words).prop_map(
+        move |(counted, key, (mode, on_failure, cost, delay, dry_run))| RateLimit {
+            name: format!("{of}-{i}"),
+            key,
+            mode,
+            on_failure,
+            cost: cost.filter(|cost| u64::from(*cost) <= counted.most()),
+            delay,
+            dry_run,
+            ..counted
+        },
+    )
+}
+
+fn rate_limits(of: &'static str) -> impl Strategy<Value = Vec<RateLimit>> {
+    (0usize..3).prop_flat_map(move |n| (0..n).map(|i| rate_limit(of, i)).collect::<Vec<_>>())
+}
+
+fn concurrency(of: &'static str) -> impl Strategy<Value = Vec<Concurrency>> {
+    vec((1u32..=1_000_000_000, key()), 0..3).prop_map(move |limits| {
+        let limits = limits.into_iter().enumerate();
+        let one = |(i, (limit, key))| Concurrency {
+            name: format!("{of}-at-once-{i}"),
+            limit,
+            key,
+        };
+        limits.map(one).collect()
+    })
+}
+
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         Just(Action::Upstream("a".into())),
@@ -389,10 +467,11 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
         (maybe(retry()), maybe(breaker())),
         maybe(max_body),
         maybe(slash),
-        maybe(upgrade.prop_map(own)),
+        (maybe(upgrade.prop_map(own)), rate_limits("r"), concurrency("r")),
     );
     (front, back).prop_map(move |((paths, methods, hosts, matches, priority, action), back)| {
-        let (rewrite, (headers, query, response), timeout, (retry, breaker), max_body, encoded_slash, upgrade) = back;
+        let (rewrite, (headers, query, response), timeout, (retry, breaker), max_body, encoded_slash, last) = back;
+        let (upgrade, rate_limits, concurrency) = last;
         Route {
             id: format!("r-{i}"),
             paths,
@@ -413,6 +492,8 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
             max_body,
             encoded_slash,
             upgrade,
+            rate_limits,
+            concurrency,
         }
     })
 }
@@ -422,12 +503,15 @@ fn gateway(name: &'static str) -> impl Strategy<Value = Gateway> {
     let trusted = prop::sample::subsequence(vec!["10.0.0.0/8", "::1/128"], 0..3);
     let listen = prop::sample::subsequence(vec!["public", "partner"], 0..3);
     let routes = (0usize..4).prop_flat_map(|n| (0..n).map(route).collect::<Vec<_>>());
-    (expose, trusted, listen, routes).prop_map(move |(expose, trusted, listen, routes)| Gateway {
+    let limits = (rate_limits("g"), concurrency("g"));
+    (expose, trusted, listen, limits, routes).prop_map(move |(expose, trusted, listen, limits, routes)| Gateway {
         hosts: vec![format!("{name}.example"), "*.example.com".to_owned()][..if name == "web" { 2 } else { 1 }]
             .to_vec(),
         listen: listen.into_iter().map(str::to_owned).collect(),
         expose,
         trusted_proxies: trusted.into_iter().map(|net| net.parse().unwrap()).collect(),
+        rate_limits: limits.0,
+        concurrency: limits.1,
         routes: routes
             .into_iter()
             .map(|route| {

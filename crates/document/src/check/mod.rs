@@ -7,6 +7,7 @@
 mod conflicts;
 mod dead;
 mod hosts;
+mod limits;
 mod names;
 mod resilience;
 mod route;
@@ -105,6 +106,7 @@ pub(crate) fn route(route: &Route) -> Vec<Fault> {
 fn gateway_at<'d>(c: &mut Checker<'d>, gateway: &'d Gateway, broken: &BTreeSet<usize>) {
     names::route_ids(c, gateway);
     hosts::check(c, gateway);
+    limits::of_gateway(c, gateway);
     let mut sound = Vec::with_capacity(gateway.routes.len());
     c.within(Step::Key("routes"), |c| {
         for (index, route) in gateway.routes.iter().enumerate() {

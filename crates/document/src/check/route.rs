@@ -1,6 +1,6 @@
 //! Routes by themselves.
 
-use super::{Checker, resilience, text, urls};
+use super::{Checker, limits, resilience, text, urls};
 use crate::declared::{Action, Compare, FieldMatch, HeaderChanges, Payload, Redirect, Respond, Rewrite, Route, Split};
 use crate::decode::Step;
 use crate::diagnostic::Finding;
@@ -58,6 +58,7 @@ pub(super) fn check<'d>(c: &mut Checker<'d>, route: &'d Route) -> Option<Vec<Pat
         .filter(|own| own.attempt.is_some() && own.first_byte.is_some());
     resilience::retry(c, route.retry.as_ref(), own);
     resilience::breaker(c, route.breaker.as_ref(), scope);
+    limits::of_route(c, route, scope);
     without_effect(c, route);
     patterns
 }

@@ -7,7 +7,7 @@ use crate::tree::shorten;
 use regex_automata::MatchKind;
 use regex_automata::meta::{BuildError, Regex};
 use regex_automata::util::syntax;
-use sluice_expression::{Condition, JsonTemplate, Scope, Template, TemplateError};
+use sluice_expression::{Condition, JsonTemplate, Scope, Template, TemplateError, Value};
 use sluice_http_semantics::host::{Host, HostPattern};
 use sluice_http_semantics::pattern::Pattern;
 use sluice_http_semantics::reserved::forbidden;
@@ -116,6 +116,16 @@ pub(super) fn template(c: &mut Checker<'_>, text: &str, scope: Option<&Scope>) -
             }
             None
         }
+    }
+}
+
+/// A value of requests.
+pub(super) fn value(c: &mut Checker<'_>, text: &str, scope: Option<&Scope>) {
+    let Some(scope) = scope else { return };
+    for error in Value::parse(text, scope).err().unwrap_or_default() {
+        let finding = Finding::error("bad_key", error.to_string()).nearest(error.nearest);
+        let found = text.get(error.at).filter(|found| !found.is_empty());
+        c.report(finding.found(shorten(found.unwrap_or(text))));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `gateways.NAME`: a front for one kind of client.
 
-use super::Route;
+use super::{Concurrency, RateLimit, Route};
 use serde::Serialize;
 
 /// A front for one kind of client, with its hosts and routes.
@@ -17,6 +17,12 @@ pub struct Gateway {
     /// Addresses (IP or CIDR) whose forwarding fields are believed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Limits of all its routes together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
+    /// Limits of what is under way on all its routes together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub concurrency: Vec<Concurrency>,
     /// In no order that matters. Each has its `id` (given or derived) once the document is parsed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,

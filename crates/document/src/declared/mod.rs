@@ -4,14 +4,17 @@
 //! export says what the operator said. `Serialize` gives the normal form.
 
 mod gateway;
+mod limits;
 mod resilience;
 mod route;
 mod scalars;
 mod split;
 mod telemetry;
 mod upstream;
+mod zone;
 
 pub use gateway::{Expose, Gateway};
+pub use limits::{Concurrency, LimitAlgorithm, LimitMode, OnFailure, Per, RateLimit};
 pub use resilience::{Active, Backoff, Breaker, Failure, Fallback, Health, Passive, Retry};
 pub use route::{
     Action, Compare, EncodedSlash, FieldMatch, HeaderChanges, Match, MaxBody, MessageChanges, Payload, Redirect,
@@ -21,6 +24,7 @@ pub use scalars::{Duration, Share, Size};
 pub use split::{Arm, Split, Sticky};
 pub use telemetry::{AccessLog, Logged, Telemetry};
 pub use upstream::{Balance, HostPolicy, Pool, Protocol, Target, Timeout, Upstream};
+pub use zone::{UnknownZone, Zone};
 
 use serde::Serialize;
 use std::collections::BTreeMap;

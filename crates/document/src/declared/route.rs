@@ -1,6 +1,6 @@
 //! A route: what to match and what to do.
 
-use super::{Breaker, Retry, Size, Split};
+use super::{Breaker, Concurrency, RateLimit, Retry, Size, Split};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -53,6 +53,12 @@ pub struct Route {
     /// Protocols that a request may switch to; empty: none. Default `[websocket]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Vec<String>>,
+    /// Beside the gateway's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
+    /// Beside the gateway's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub concurrency: Vec<Concurrency>,
 }
 
 /// The same fields as an upstream's `timeout`.

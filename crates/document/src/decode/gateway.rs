@@ -1,6 +1,6 @@
 //! `gateways.NAME`.
 
-use super::{Decoder, Step, check_name, fields, route};
+use super::{Decoder, Step, check_name, fields, limits, route};
 use crate::declared::{Expose, Gateway};
 use crate::tree::Node;
 
@@ -30,6 +30,8 @@ pub(crate) fn gateway<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<(Gatewa
                 d.list(node, "a list of addresses", Decoder::address)
             })
             .unwrap_or_default(),
+        rate_limits: d.optional(&f, "rate_limits", limits::rate_limits).unwrap_or_default(),
+        concurrency: d.optional(&f, "concurrency", limits::concurrency).unwrap_or_default(),
         routes: d
             .optional(&f, "routes", |d, node| routes(d, node, &mut broken))
             .unwrap_or_default(),

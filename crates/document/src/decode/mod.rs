@@ -7,6 +7,7 @@ mod document;
 pub(crate) mod fields;
 mod gateway;
 mod ids;
+mod limits;
 mod message;
 mod names;
 mod resilience;

@@ -1,6 +1,6 @@
 //! `gateways.NAME.routes[…]`.
 
-use super::{Decoder, Fields, check_id, fields, message, resilience, split, upstream};
+use super::{Decoder, Fields, check_id, fields, limits, message, resilience, split, upstream};
 use crate::declared::{Action, Compare, EncodedSlash, FieldMatch, Match, MaxBody, Respond, Rewrite, Route};
 use crate::diagnostic::Finding;
 use crate::tree::{Kind, Node};
@@ -47,6 +47,8 @@ pub(crate) fn route<'t>(d: &mut Decoder<'t>, node: &'t Node) -> Option<Route> {
             )
         }),
         upgrade: d.optional(&f, "upgrade", upgrade),
+        rate_limits: d.optional(&f, "rate_limits", limits::rate_limits).unwrap_or_default(),
+        concurrency: d.optional(&f, "concurrency", limits::concurrency).unwrap_or_default(),
     })
 }
 
@@ -310,5 +312,7 @@ pub(super) fn broken() -> Route {
         max_body: None,
         encoded_slash: None,
         upgrade: None,
+        rate_limits: Vec::new(),
+        concurrency: Vec::new(),
     }
 }

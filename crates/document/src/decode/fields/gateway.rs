@@ -1,6 +1,6 @@
 //! `gateways.NAME`.
 
-use super::{Definition, Field, List, Shape, built, planned};
+use super::{Definition, Field, List, Shape, built, built_in, planned};
 
 pub(super) const HOST: Shape = Shape::Filled("`shop.example.com`, `*.example.com`, or `*`");
 
@@ -56,10 +56,18 @@ pub(crate) const GATEWAY: &[Field] = &[
         "[]",
         "Whose X-Forwarded-\\*, Forwarded and X-Request-Id are believed",
     ),
+    built_in("rate_limits", 3).default(
+        super::limits::RATE_LIMITS,
+        "[]",
+        "How often its routes may be asked together; see [limits](guides/limits.md)",
+    ),
+    built_in("concurrency", 3).default(
+        super::limits::CONCURRENCIES,
+        "[]",
+        "How many requests to its routes may be under way at once",
+    ),
     planned("auth", "authentication"),
     planned("cors", "cross-origin rules"),
-    planned("rate_limits", "rate limits"),
-    planned("concurrency", "limits of requests in flight"),
 ];
 
 pub(super) const DEFINITIONS: &[Definition] = &[Definition {

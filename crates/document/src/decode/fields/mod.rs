@@ -2,6 +2,7 @@
 //! and what it will hold once it is built. The decoder, the JSON Schema and the reference are all made of it.
 
 mod gateway;
+mod limits;
 mod message;
 mod resilience;
 mod root;
@@ -10,6 +11,7 @@ mod shape;
 mod upstream;
 
 pub(crate) use gateway::GATEWAY;
+pub(crate) use limits::{CONCURRENCY, RATE_LIMIT};
 pub(crate) use message::{CHANGES, REDIRECT, REQUEST, RESPOND, RESPONSE, REWRITE};
 pub(crate) use resilience::{ACTIVE, BREAKER, FALLBACK_UPSTREAM, HEALTH, PASSIVE, RETRY, RETRY_LEVEL};
 pub(crate) use root::{ACCESS_LOG, CLUSTER, ROOT, STALE, TELEMETRY};
@@ -49,6 +51,7 @@ pub(crate) const DEFINITIONS: &[&[Definition]] = &[
     gateway::DEFINITIONS,
     route::DEFINITIONS,
     message::DEFINITIONS,
+    limits::DEFINITIONS,
 ];
 
 const fn built(name: &'static str) -> Field {
