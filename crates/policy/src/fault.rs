@@ -50,6 +50,9 @@ pub enum FaultKind {
     /// Not a token (RFC 6265 §4.1.1).
     #[error("{0:?} is no name of a cookie")]
     CookieName(String),
+    /// A limit that nothing could count.
+    #[error("{0}")]
+    Limit(String),
     /// The path cannot be sent.
     #[error("{0}")]
     Path(#[from] PathError),

@@ -3,8 +3,8 @@
 //! ```text
 //!   declared (sluice-document) ──► registry ──► compile, all faults at once ──► Policies of a route
 //!                                                                               │
-//!   request ──► route ──► split ──► rewrite ──► query ──► headers ──► upstream ──► headers ──► answer
-//!                    └──► respond, redirect ─────────────────────────────────────────►
+//!   request ──► route ──► limits ──► split ──► rewrite ──► query ──► headers ──► upstream ──► headers ──► answer
+//!                                └──► respond, redirect ─────────────────────────────────────────►
 //! ```
 //!
 //! A module has the compiled form of what is declared under the same name, the one function that makes it, and what it
@@ -16,9 +16,12 @@
 
 #![forbid(unsafe_code)]
 
+mod concurrency;
 mod fault;
 pub mod headers;
+pub mod limits;
 pub mod query;
+mod rate_limits;
 pub mod redirect;
 pub mod registry;
 pub mod respond;
@@ -27,8 +30,9 @@ pub mod split;
 mod values;
 
 pub use fault::{Fault, FaultKind};
+pub use limits::{Limit, Limits};
 pub use redirect::Redirect;
-pub use registry::{Policies, scope_of};
+pub use registry::{Context, Policies, limits_of_gateway, scope_of};
 pub use respond::Respond;
 pub use rewrite::Rewrite;
 pub use split::Split;

@@ -1,14 +1,19 @@
 //! The one list of what may stand in a route and change or answer its requests.
 
 use crate::fault::Fault;
-use crate::{Redirect, Respond, Rewrite, Split, headers, query};
-use sluice_document::declared::{Action, Route};
+use crate::limits::{Around, names_twice};
+use crate::{Limit, Redirect, Respond, Rewrite, Split, concurrency, headers, query, rate_limits};
+use sluice_document::declared::{Action, Gateway, Route};
 use sluice_expression::Scope;
 use sluice_http_semantics::pattern::Pattern;
+use sluice_shared_state::Scope as CountedOver;
+use std::sync::Arc;
 
 /// When a policy acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// On whether the request goes on at all.
+    Admission,
     /// On which upstream the request goes to.
     Choice,
     /// On the request, before it goes to the upstream.
@@ -28,12 +33,27 @@ pub struct Kind {
     pub phase: Phase,
     /// Where it is declared, within a route.
     pub field: &'static str,
-    compile: fn(&Route, &Scope, &mut Policies, &mut Vec<Fault>),
+    compile: fn(&Route, &Context<'_>, &mut Policies, &mut Vec<Fault>),
+}
+
+/// What a route's policies are compiled with.
+#[derive(Debug, Clone)]
+pub struct Context<'c> {
+    /// What expressions may name.
+    pub scope: Scope,
+    /// The name of the route's gateway.
+    pub gateway: &'c Arc<str>,
+    /// The version of the configuration.
+    pub version: u64,
+    /// Seconds since the Unix epoch, by which the offsets of zones are known.
+    pub now: i64,
 }
 
 /// All policies of a route, compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
+    /// `rate_limits`, then `concurrency`; the gateway's are apart.
+    pub limits: Vec<Limit>,
     /// `rewrite`.
     pub rewrite: Option<Rewrite>,
     /// `request.query`, done after `rewrite`.
@@ -51,40 +71,65 @@ pub struct Policies {
 }
 
 /// Every kind, sorted by name and field.
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 9] = [
+    Kind {
+        name: "concurrency",
+        phase: Phase::Admission,
+        field: "concurrency",
+        compile: |route, context, policies, faults| {
+            let hold = route.timeout.and_then(|timeout| timeout.total);
+            let hold = hold.map_or(concurrency::HOLD, |total| total.0);
+            let around = context.around(route);
+            let limits = concurrency::compile(&route.concurrency, "concurrency", &around, hold, faults);
+            policies.limits.extend(limits);
+        },
+    },
     Kind {
         name: "headers",
         phase: Phase::Request,
         field: "request.headers",
-        compile: |route, scope, policies, faults| {
+        compile: |route, context, policies, faults| {
             policies.request_headers =
-                headers::Transform::compile(&route.request.headers, "request.headers", scope, faults);
+                headers::Transform::compile(&route.request.headers, "request.headers", &context.scope, faults);
         },
     },
     Kind {
         name: "headers",
         phase: Phase::Response,
         field: "response.headers",
-        compile: |route, scope, policies, faults| {
+        compile: |route, context, policies, faults| {
             policies.response_headers =
-                headers::Transform::compile(&route.response.headers, "response.headers", scope, faults);
+                headers::Transform::compile(&route.response.headers, "response.headers", &context.scope, faults);
         },
     },
     Kind {
         name: "query",
         phase: Phase::Request,
         field: "request.query",
-        compile: |route, scope, policies, faults| {
-            policies.request_query = query::Transform::compile(&route.request.query, "request.query", scope, faults);
+        compile: |route, context, policies, faults| {
+            policies.request_query =
+                query::Transform::compile(&route.request.query, "request.query", &context.scope, faults);
+        },
+    },
+    Kind {
+        name: "rate_limits",
+        phase: Phase::Admission,
+        field: "rate_limits",
+        compile: |route, context, policies, faults| {
+            let around = context.around(route);
+            let mut limits = rate_limits::compile(&route.rate_limits, "rate_limits", &around, context.now, faults);
+            limits.append(&mut policies.limits);
+            names_twice(&limits, "rate_limits", faults);
+            policies.limits = limits;
         },
     },
     Kind {
         name: "redirect",
         phase: Phase::Answer,
         field: "redirect",
-        compile: |route, scope, policies, faults| {
+        compile: |route, context, policies, faults| {
             if let Action::Redirect(redirect) = &route.action {
-                policies.redirect = Redirect::compile(redirect, scope, faults);
+                policies.redirect = Redirect::compile(redirect, &context.scope, faults);
             }
         },
     },
@@ -92,9 +137,9 @@ pub const KINDS: [Kind; 7] = [
         name: "respond",
         phase: Phase::Answer,
         field: "respond",
-        compile: |route, scope, policies, faults| {
+        compile: |route, context, policies, faults| {
             if let Action::Respond(respond) = &route.action {
-                policies.respond = Respond::compile(respond, "respond", scope, faults);
+                policies.respond = Respond::compile(respond, "respond", &context.scope, faults);
             }
         },
     },
@@ -102,9 +147,9 @@ pub const KINDS: [Kind; 7] = [
         name: "rewrite",
         phase: Phase::Request,
         field: "rewrite",
-        compile: |route, scope, policies, faults| {
+        compile: |route, context, policies, faults| {
             if let Some(rewrite) = &route.rewrite {
-                policies.rewrite = Rewrite::compile(rewrite, scope, faults);
+                policies.rewrite = Rewrite::compile(rewrite, &context.scope, faults);
             }
         },
     },
@@ -112,9 +157,9 @@ pub const KINDS: [Kind; 7] = [
         name: "split",
         phase: Phase::Choice,
         field: "split",
-        compile: |route, scope, policies, faults| {
+        compile: |route, context, policies, faults| {
             if let Action::Split(split) = &route.action {
-                policies.split = Split::compile(split, "split", scope, faults);
+                policies.split = Split::compile(split, "split", &context.scope, faults);
             }
         },
     },
@@ -128,13 +173,45 @@ impl Policies {
     /// # Errors
     ///
     /// Every fault of all of them.
-    pub fn compile(route: &Route, scope: &Scope) -> Result<Self, Vec<Fault>> {
+    pub fn compile(route: &Route, context: &Context<'_>) -> Result<Self, Vec<Fault>> {
         let mut policies = Self::default();
         let mut faults = Vec::new();
         for kind in &KINDS {
-            (kind.compile)(route, scope, &mut policies, &mut faults);
+            (kind.compile)(route, context, &mut policies, &mut faults);
         }
         if faults.is_empty() { Ok(policies) } else { Err(faults) }
+    }
+}
+
+/// Compiles the limits of a gateway, which its routes have in common. Their keys can name no parameter of a path.
+///
+/// # Errors
+///
+/// Every fault of all of them.
+pub fn limits_of_gateway(gateway: &Gateway, name: &Arc<str>, version: u64, now: i64) -> Result<Vec<Limit>, Vec<Fault>> {
+    let around = Around {
+        over: CountedOver::Gateway(Arc::clone(name)),
+        scope: &Scope::default(),
+        version,
+    };
+    let mut faults = Vec::new();
+    let mut limits = rate_limits::compile(&gateway.rate_limits, "rate_limits", &around, now, &mut faults);
+    let hold = concurrency::HOLD;
+    let in_flight = concurrency::compile(&gateway.concurrency, "concurrency", &around, hold, &mut faults);
+    limits.extend(in_flight);
+    names_twice(&limits, "rate_limits", &mut faults);
+    if faults.is_empty() { Ok(limits) } else { Err(faults) }
+}
+
+// === impl Context ===
+
+impl Context<'_> {
+    fn around(&self, route: &Route) -> Around<'_> {
+        Around {
+            over: CountedOver::Route(Arc::clone(self.gateway), route.id.as_str().into()),
+            scope: &self.scope,
+            version: self.version,
+        }
     }
 }
 
@@ -169,6 +246,7 @@ mod tests {
     }
 
     fn route(value: &str, action: Action) -> Route {
+        let inner = value.trim_start_matches("${").trim_end_matches('}');
         Route {
             id: "r".to_owned(),
             paths: vec!["/a/{id}".to_owned()],
@@ -189,6 +267,16 @@ mod tests {
             max_body: None,
             encoded_slash: None,
             upgrade: None,
+            rate_limits: vec![declared::RateLimit {
+                name: "rate".to_owned(),
+                key: Some(inner.to_owned()),
+                ..declared::RateLimit::default()
+            }],
+            concurrency: vec![declared::Concurrency {
+                name: "at-once".to_owned(),
+                key: Some(inner.to_owned()),
+                ..declared::Concurrency::default()
+            }],
         }
     }
 
@@ -216,14 +304,21 @@ mod tests {
                 ..declared::Respond::default()
             })
         };
-        let scope = Scope::with_params(["id"]);
+        let context = Context {
+            scope: Scope::with_params(["id"]),
+            gateway: &"web".into(),
+            version: 1,
+            now: 0,
+        };
         for action in [redirect, respond] as [fn(&str) -> Action; 2] {
-            let good = Policies::compile(&route("${params.id}", action("${params.id}")), &scope).unwrap();
+            let good = Policies::compile(&route("${params.id}", action("${params.id}")), &context).unwrap();
             assert!(good.rewrite.is_some() && good.request_query.is_some());
             assert!(good.request_headers.is_some() && good.response_headers.is_some());
             assert!(good.redirect.is_some() != good.respond.is_some());
-            let faults = Policies::compile(&route("${nope}", action("${nope}")), &scope).unwrap_err();
-            assert_eq!(faults.len(), 5);
+            let names: Vec<&str> = good.limits.iter().map(|limit| &*limit.rule.name).collect();
+            assert_eq!(names, ["rate", "at-once"]);
+            let faults = Policies::compile(&route("${nope}", action("${nope}")), &context).unwrap_err();
+            assert_eq!(faults.len(), 7);
             for fault in faults {
                 assert!(KINDS.iter().any(|kind| fault.field.starts_with(kind.field)), "{fault}");
             }
