@@ -95,6 +95,8 @@ fn route(i: usize, path: &str) -> Route {
         max_body: None,
         encoded_slash: None,
         upgrade: None,
+        rate_limits: vec![],
+        concurrency: vec![],
     }
 }
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::path::Path;
+use sluice_policy::Limit;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Gateway {
     pub expose_node: bool,
     /// Whose forwarding fields are believed.
     pub trusted: Vec<IpNet>,
+    /// What requests to all its routes together have to pass.
+    pub(crate) limits: Arc<[Limit]>,
     pub(crate) hosts: Arc<[HostPattern]>,
     /// Names of listeners.
     pub(crate) listen: Arc<[Arc<str>]>,

@@ -10,7 +10,7 @@ use sluice_document::declared;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Segment;
 use sluice_http_semantics::upgrade::Allowed;
-use sluice_policy::{self as policy, Redirect, Respond, Rewrite, headers, query};
+use sluice_policy::{self as policy, Limit, Limits, Redirect, Respond, Rewrite, headers, query};
 use sluice_shared_state::{BreakerKey, BreakerRule};
 use sluice_upstream::{Guard, Plan, Retry, Spec, Timeouts};
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub struct Route {
     pub request_headers: Option<Arc<headers::Transform>>,
     /// Changes to the fields of the answer.
     pub response_headers: Option<Arc<headers::Transform>>,
+    /// What its requests have to pass: the limits of its gateway, then its own.
+    pub limits: Option<Arc<Limits>>,
     /// Bytes that a request's body may have; `None`: any number.
     pub max_body: Option<u64>,
     /// What its requests may switch to.
@@ -47,6 +49,10 @@ pub struct Route {
     pub(crate) selector: Arc<Selector>,
     /// What it has of its own over what its upstreams have.
     pub(crate) own: Own,
+    /// Of `limits`, those that are its own and those of its gateway.
+    pub(crate) own_limits: Arc<[Limit]>,
+    /// See there; the same as the gateway's.
+    pub(crate) gateway_limits: Arc<[Limit]>,
     /// Bytes, about.
     pub(crate) weight: usize,
 }
@@ -180,6 +186,18 @@ impl Route {
         Destination {
             breaker: None,
             ..self.own.towards(upstream, None)
+        }
+    }
+
+    /// The same under the limits that its gateway has now.
+    pub(crate) fn under(&self, gateway: &Arc<[Limit]>) -> Self {
+        let limits = Limits::join(gateway, &self.own_limits);
+        let memory = |limits: Option<&Limits>| limits.map_or(0, Limits::memory);
+        Self {
+            weight: self.weight.saturating_sub(memory(self.limits.as_deref())) + memory(limits.as_ref()),
+            limits: limits.map(Arc::new),
+            gateway_limits: Arc::clone(gateway),
+            ..self.clone()
         }
     }
 

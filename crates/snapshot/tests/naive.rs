@@ -243,6 +243,8 @@ fn route() -> impl Strategy<Value = Route> {
             max_body: None,
             encoded_slash: None,
             upgrade: None,
+            rate_limits: vec![],
+            concurrency: vec![],
         })
 }
 

@@ -26,14 +26,14 @@ impl Write for Sink {
     }
 }
 
-struct Logged {
+pub struct Logged {
     node: Node,
     log: Log,
     sink: Sink,
 }
 
 impl Logged {
-    fn new(document: &str, on: &str) -> Self {
+    pub fn new(document: &str, on: &str) -> Self {
         Self::with(document, on, settings(1, Edge::default()))
     }
 
@@ -51,7 +51,7 @@ impl Logged {
     }
 
     /// All lines so far, once every exchange is over.
-    async fn lines(&self) -> Vec<Value> {
+    pub async fn lines(&self) -> Vec<Value> {
         let active = || {
             self.node
                 .metric("sluice_connections{listener=\"public\",state=\"active\"}")

@@ -12,6 +12,7 @@ mod fields;
 mod forwarding;
 mod hostile;
 mod life;
+mod limits;
 mod metrics;
 mod node;
 mod own_answers;

@@ -26,6 +26,7 @@ use sluice_document::declared::{self, UnreadyAfter};
 use sluice_upstream::Spec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What this node has that documents name.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +59,7 @@ pub fn compile_changes(
         body,
         context,
         budget,
+        at: At::now(version),
         faults: Vec::new(),
         missing: Vec::new(),
     };
@@ -66,10 +68,19 @@ pub fn compile_changes(
     compiler.end()
 }
 
+/// For which version something is compiled, and when.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    version: u64,
+    /// Seconds since the Unix epoch.
+    now: i64,
+}
+
 struct Compiler<'c> {
     body: Body,
     context: &'c NodeContext,
     budget: Budget,
+    at: At,
     faults: Vec<Fault>,
     /// What this node lacks.
     missing: Vec<Fault>,
@@ -94,6 +105,7 @@ impl Compiler<'_> {
         self.forward_to(&changed)?;
         self.fallbacks_lead_somewhere(&changed);
         self.hosts_of_routes(&put)?;
+        self.limits_of_routes(&put)?;
         self.no_route_is_left_over(&gone);
         self.build(stale)
     }
@@ -176,7 +188,7 @@ impl Compiler<'_> {
             };
             let before = self.body.names.get(name.as_str()).copied();
             let old = before.and_then(|slot| self.body.gateways[slot].as_deref());
-            match gateway::gateway(&name, &declared, old) {
+            match gateway::gateway(&name, &declared, old, self.at) {
                 Ok(new) => self.put_gateway(before, new)?,
                 Err(why) => self.fault(PartKey::Gateway(name), why),
             }
@@ -280,17 +292,20 @@ impl Compiler<'_> {
                 }
             }
             let (name, hosts) = (Arc::clone(&gateway.name), Arc::clone(&gateway.hosts));
+            let limits = Arc::clone(&gateway.limits);
             for (id, declared) in changes {
                 self.budget.time_is_left()?;
                 let Some(declared) = declared else { continue };
-                let label = old.get(id.as_str()).map(|route| route.label.clone());
+                let before = old.get(id.as_str());
+                let label = before.map(|route| route.label.clone());
                 let around = route::Around {
-                    before: old.get(id.as_str()).map(|route| &**route),
-                    version: self.body.version,
+                    before: before.map(|route| &**route),
                     gateway: &name,
                     hosts: &hosts,
                     upstream: &upstream,
                     budget: &self.budget,
+                    at: self.at,
+                    limits: &limits,
                     label: label.unwrap_or_else(|| self.body.labels.give()),
                 };
                 let part = PartKey::Route {
@@ -427,6 +442,44 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// Gives the routes of gateways that may have other limits now what those are.
+    fn limits_of_routes(&mut self, gateways: &[String]) -> Result<(), OverBudget> {
+        for name in gateways {
+            self.budget.time_is_left()?;
+            let slot = self.body.names.get(name.as_str()).copied();
+            let Some(gateway) = slot.and_then(|slot| self.body.gateways[slot].clone()) else {
+                continue;
+            };
+            let touched = gateway.routes.values();
+            let touched = touched.filter(|route| !Arc::ptr_eq(&route.gateway_limits, &gateway.limits));
+            let touched: Vec<Arc<Route>> = touched.cloned().collect();
+            let slot = slot.and_then(|slot| Arc::make_mut(&mut self.body.gateways)[slot].as_mut());
+            let Some(slot) = slot.filter(|_| !touched.is_empty()) else {
+                continue;
+            };
+            // Held here as well, it would be copied for the change.
+            drop(gateway);
+            let gateway = Arc::make_mut(slot);
+            for route in touched {
+                if let Some(why) = route::taken(&gateway.limits, &route.own_limits) {
+                    self.faults.push(Fault {
+                        part: PartKey::Route {
+                            gateway: gateway.name.to_string(),
+                            id: route.id.to_string(),
+                        },
+                        why,
+                    });
+                }
+                self.budget.shrink(route.weight);
+                let route = Arc::new(route.under(&gateway.limits));
+                self.budget.grow(route.weight)?;
+                gateway.router.replace(&route);
+                gateway.routes.insert(Arc::clone(&route.id), route);
+            }
+        }
+        Ok(())
+    }
+
     fn no_route_is_left_over(&mut self, gone: &BTreeSet<usize>) {
         for slot in gone {
             let gateways = Arc::make_mut(&mut self.body.gateways);
@@ -490,6 +543,16 @@ impl Compiler<'_> {
             part: part.clone(),
             why,
         }));
+    }
+}
+
+// === impl At ===
+
+impl At {
+    fn now(version: u64) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        Self { version, now }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `gateways.NAME.routes.ID`: declared → [`Route`].
 
-use super::resilience;
+use super::{At, resilience};
 use crate::budget::Budget;
 use crate::conditions::{Compare, Conditions, Test};
 use crate::error::OverBudget;
@@ -16,7 +16,7 @@ use sluice_document::declared;
 use sluice_http_semantics::host::HostPattern;
 use sluice_http_semantics::pattern::Pattern;
 use sluice_http_semantics::upgrade::{Allowed, Protocol};
-use sluice_policy::{Policies, scope_of};
+use sluice_policy::{Context, Limit, Limits, Policies, scope_of};
 use sluice_upstream::Spec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,8 +37,9 @@ pub(super) struct Around<'c> {
     pub(super) budget: &'c Budget,
     /// The route of the same name before.
     pub(super) before: Option<&'c Route>,
-    /// Of the configuration that is compiled.
-    pub(super) version: u64,
+    pub(super) at: At,
+    /// The limits of the gateway.
+    pub(super) limits: &'c Arc<[Limit]>,
     /// That of the route of the same name before, or a new one.
     pub(super) label: Label,
 }
@@ -63,7 +64,11 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
         retry: declared.retry.clone(),
         breaker: breaker(&around, &id, declared, &mut faults),
     };
-    let mut policies = policies(declared, &mut faults);
+    let mut policies = policies(&around, declared, &mut faults);
+    let mut own_limits = std::mem::take(&mut policies.limits);
+    Limit::keep(&mut own_limits, around.before.map_or(&[], |before| &*before.own_limits));
+    faults.extend(taken(around.limits, &own_limits));
+    let limits = Limits::join(around.limits, &own_limits);
     let upgrade = upgrade(declared.upgrade.as_deref(), &mut faults);
     let mut towards = |field: &dyn std::fmt::Display, name: &str| {
         let upstream = (around.upstream)(name);
@@ -105,7 +110,10 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
             gateway: Arc::clone(around.gateway),
             id,
             http_route: declared.paths.join(" ").into(),
-            weight: weight(&selector, declared, &action),
+            weight: weight(&selector, declared, &action) + limits.as_ref().map_or(0, Limits::memory),
+            limits: limits.map(Arc::new),
+            own_limits: own_limits.into(),
+            gateway_limits: Arc::clone(around.limits),
             action,
             rewrite: policies.rewrite.map(Arc::new),
             request_query: policies.request_query.map(Arc::new),
@@ -138,6 +146,14 @@ pub(super) fn outside(selector: &Selector, gateways: &[HostPattern]) -> Vec<Stri
     outside
         .map(|host| format!("hosts: the gateway does not have {host}, so this never gets a request"))
         .collect()
+}
+
+/// What is wrong with limits of a route in a gateway that has these.
+pub(super) fn taken(gateway: &[Limit], own: &[Limit]) -> Option<String> {
+    let name = Limits::named_twice(gateway, own)?;
+    Some(format!(
+        "rate_limits: the gateway has a limit {name:?} already, and both hold for this route"
+    ))
 }
 
 fn selector(declared: &declared::Route, budget: &Budget, faults: &mut Vec<String>) -> Result<Selector, OverBudget> {
@@ -197,7 +213,7 @@ fn breaker(
     Some(Arc::new(OwnBreaker {
         gateway: Arc::clone(around.gateway),
         route: Arc::clone(id),
-        rule: resilience::rule(breaker, around.version),
+        rule: resilience::rule(breaker, around.at.version),
         fallback,
     }))
 }
@@ -220,8 +236,14 @@ fn patterns(declared: &declared::Route) -> Vec<Pattern> {
     read.collect()
 }
 
-fn policies(declared: &declared::Route, faults: &mut Vec<String>) -> Policies {
-    Policies::compile(declared, &scope_of(&patterns(declared))).unwrap_or_else(|found| {
+fn policies(around: &Around<'_>, declared: &declared::Route, faults: &mut Vec<String>) -> Policies {
+    let context = Context {
+        scope: scope_of(&patterns(declared)),
+        gateway: around.gateway,
+        version: around.at.version,
+        now: around.at.now,
+    };
+    Policies::compile(declared, &context).unwrap_or_else(|found| {
         faults.extend(found.iter().map(|fault| format!("{}: {}", fault.field, fault.kind)));
         Policies::default()
     })
