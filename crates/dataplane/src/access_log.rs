@@ -9,6 +9,7 @@
 
 use crate::front::Client;
 use crate::meters::{RouteCells, TunnelEnd};
+use crate::way::Passage;
 use http::header::USER_AGENT;
 use http::{HeaderMap, Request};
 use sluice_http_semantics::forwarded::{Inbound, Scheme};
@@ -82,6 +83,8 @@ pub(crate) struct Ended<'e> {
     pub(crate) duration: Duration,
     /// It became a tunnel, which ended so.
     pub(crate) tunnel: Option<TunnelEnd>,
+    /// What the limits of its route made of it.
+    pub(crate) passage: Option<&'e Passage>,
 }
 
 /// What a tunnel takes over of the exchange that it began as, for the line that it has at its end.
@@ -236,6 +239,16 @@ fn of_answer(line: &mut Object<'_>, ended: &Ended<'_>) {
 }
 
 fn of_exchange(line: &mut Object<'_>, ended: &Ended<'_>) {
+    if let Some(passage) = ended.passage {
+        for (name, limit) in [
+            (access::LIMIT, passage.refused_by()),
+            (access::LIMIT_ON_TRIAL, passage.would_refuse()),
+        ] {
+            if let Some(limit) = limit {
+                line.text(name, limit.as_bytes(), TEXT);
+            }
+        }
+    }
     line.number(access::SENT, ended.sent);
     if let Some(end) = ended.tunnel {
         line.plain(access::TUNNEL, format_args!("{}", end.as_str()));

@@ -4,6 +4,7 @@ use crate::access_log::{AnsweredBy, Ended, Notes, Parted};
 use crate::front::{Client, Stream};
 use crate::incoming::Upload;
 use crate::meters::{Method, RouteCells};
+use crate::way::Passage;
 use crate::worker::Worker;
 use http::{HeaderValue, Request};
 use sluice_http_semantics::grpc;
@@ -27,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) attempts: Attempts,
     /// Of a gRPC call: its content type, and that of an answer of ours.
     pub(crate) grpc: Option<Box<HeaderValue>>,
+    /// What the limits of its route made of it. Holds its places of concurrency limits to the last byte.
+    pub(crate) passage: Option<Box<Passage>>,
     started: Instant,
     method: Method,
     head: bool,
@@ -62,6 +65,7 @@ impl Exchange {
             id: worker.ids.next(),
             attempts: Attempts::default(),
             grpc: grpc::content_type(method, request.headers()).map(Box::new),
+            passage: None,
             started: Instant::now(),
             method: Method::of(method),
             head: method == http::Method::HEAD,
@@ -225,6 +229,7 @@ impl Drop for Exchange {
                 started: self.started,
                 duration,
                 tunnel: None,
+                passage: self.passage.as_deref(),
             };
             worker.access_log.end(notes, &ended);
         }

@@ -11,6 +11,7 @@ use sluice_http_semantics::problem::{self, Code, Problem};
 use sluice_http_semantics::request_id::RequestId;
 use sluice_upstream::Body;
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 const PROBLEM: HeaderValue = HeaderValue::from_static(problem::CONTENT_TYPE);
@@ -26,6 +27,19 @@ pub(crate) struct Refusal {
     max: Option<u64>,
     /// When the client may come again, in seconds.
     retry_after: Option<u64>,
+    /// The limit that refused.
+    spent: Option<Box<Spent>>,
+}
+
+/// A limit that refuses.
+#[derive(Debug)]
+pub(crate) struct Spent {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// The number that was declared.
+    pub(crate) limit: u64,
+    /// What it counts over.
+    pub(crate) scope: String,
 }
 
 // === impl Refusal ===
@@ -38,6 +52,7 @@ impl Refusal {
             allow: None,
             max: None,
             retry_after: None,
+            spent: None,
         }
     }
 
@@ -54,6 +69,15 @@ impl Refusal {
         Self {
             max: Some(limit),
             ..Self::new(Code::BodyTooLarge, "the body is longer than the route allows")
+        }
+    }
+
+    /// 429 or 503, by a limit.
+    pub(crate) fn limited(code: Code, detail: String, retry_after: u64, spent: Spent) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            spent: Some(Box::new(spent)),
+            ..Self::new(code, detail)
         }
     }
 
@@ -116,6 +140,15 @@ impl Refusal {
         };
         if let Some(max) = self.max {
             problem = problem.with("max", max);
+        }
+        if let Some(spent) = &self.spent {
+            if self.code.status() == 429 {
+                problem = problem.with("violated-policies", vec![&*spent.name]);
+            }
+            problem = problem
+                .with("policy", &*spent.name)
+                .with("limit", spent.limit)
+                .with("scope", &*spent.scope);
         }
         if let Some(seconds) = self.retry_after {
             problem = problem.with("retry_after", seconds);

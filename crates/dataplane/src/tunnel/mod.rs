@@ -26,6 +26,7 @@ use clock::{Clock, Due, Now};
 use frames::To;
 use pipe::{Broken, Pipe};
 use record::Record;
+use sluice_shared_store::Held;
 use sluice_transport::Io;
 use sluice_upstream::{Load, Switched};
 use std::future::Future;
@@ -62,6 +63,8 @@ pub(crate) struct Opening {
     pub(crate) target: Arc<str>,
     /// For its line in the access log, where it has one.
     pub(crate) parted: Option<Box<Parted>>,
+    /// Its places of concurrency limits, which it keeps as long as it lives.
+    pub(crate) held: Held,
 }
 
 /// A client's connection as HTTP left it.
@@ -90,6 +93,7 @@ struct Tunnel {
     _listed: Listed,
     _seat: Seat,
     _load: Load,
+    _held: Held,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +134,7 @@ pub(crate) fn open(worker: &Rc<Worker>, client: &Rc<Client>, left: Left, mut ope
         _listed: left.listed,
         _seat: left.seat,
         _load: load,
+        _held: opening.held,
     });
 }
 

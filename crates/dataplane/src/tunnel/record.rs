@@ -109,6 +109,7 @@ impl Drop for Record {
                 started,
                 duration: started.elapsed(),
                 tunnel: Some(self.end),
+                passage: None,
             };
             self.worker.access_log.end(notes, &ended);
         }

@@ -4,15 +4,18 @@
 //!   answer ─▶ target: what may be asked at all ─▶ gateway ─▶ who asks, by its trust ─▶ route
 //!      │                                                                                 │
 //!      │◀── refused, at any step: a problem document                                     ▼
-//!      └◀── response: hop's fields off, ours on ◀── target's answer ◀── forward, or the route's own
+//!      └◀── response: hop's fields off, ours on ◀── target's answer ◀── forward, or the route's own ◀── limits
 //! ```
 
 mod asked;
 mod destination;
 mod fallback;
 mod forward;
+mod limits;
 mod target;
 mod upgrade;
+
+pub(crate) use limits::Passage;
 
 use crate::exchange::Exchange;
 use crate::front::{Client, LONGEST_LIFE, MOST_REQUESTS, Stream};
@@ -27,6 +30,7 @@ use futures_util::FutureExt;
 use http::header::{CONNECTION, EXPECT, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use limits::{Asking, Pending};
 use sluice_http_semantics::forwarded::Inbound;
 use sluice_http_semantics::framing::plain_content_length;
 use sluice_http_semantics::hop::remove_request_hop_by_hop;
@@ -100,6 +104,9 @@ fn finish(
     };
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
+    if let Some(passage) = &exchange.passage {
+        passage.tell(headers);
+    }
     headers.insert(X_REQUEST_ID, exchange.id.as_value().clone());
     if exposed.version {
         headers.insert(SLUICE_VERSION, held.version.clone());
@@ -135,6 +142,15 @@ async fn serve(
     if worker.orders().level > Level::Calm {
         return Err(Refusal::overloaded());
     }
+    let (next, pending) = prepare(exchange, exposed, held, request)?;
+    if let Some(pending) = pending {
+        let passage = pending.verdict().await;
+        let refusal = passage.refusal();
+        exchange.passage = Some(passage);
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+    }
     let Prepared {
         route,
         toward,
@@ -142,7 +158,7 @@ async fn serve(
         kept,
         offer,
         deadline,
-    } = match prepare(exchange, exposed, held, request)? {
+    } = match next {
         Next::Forward(prepared) => prepared,
         Next::Answer(response) => return Ok(response),
     };
@@ -195,13 +211,13 @@ enum Next<'s> {
     Answer(Response<Body>),
 }
 
-/// All that is done with a request before it leaves.
+/// All that is done with a request before it leaves. What its limits say may still have to be waited for.
 fn prepare<'s>(
     exchange: &mut Exchange,
     exposed: &mut Exposed,
     held: &'s Held,
     request: &mut Option<Request<Incoming>>,
-) -> Result<Next<'s>, Refusal> {
+) -> Result<(Next<'s>, Option<Box<Pending>>), Refusal> {
     // Taken once: it is there.
     let Some(request) = request.take() else {
         return Err(Refusal::new(Code::Internal, "the request was gone"));
@@ -211,13 +227,19 @@ fn prepare<'s>(
     target::to_origin_form(&mut head, || {
         exchange.worker.trusts(exchange.client.forwarded.address())
     })?;
-    let Chosen { route, inbound, what } = choose(exchange, exposed, held, &head)?;
+    let Chosen {
+        route,
+        inbound,
+        what,
+        pending,
+    } = choose(exchange, exposed, held, &head)?;
     let (toward, target, kept) = match what {
         What::Forward { toward, target, kept } => (toward, target, kept),
-        What::Answer(answer) => return Ok(Next::Answer(forward::composed(exchange, answer))),
+        What::Answer(answer) => return Ok((Next::Answer(forward::composed(exchange, answer)), pending)),
     };
     if count_down(&head.method, &mut head.headers) == Onward::Ends {
-        return forward::ended(exchange, route, &head.method).map(Next::Answer);
+        let answer = forward::ended(exchange, route, &head.method)?;
+        return Ok((Next::Answer(answer), pending));
     }
     let body = forward::limited(exchange, route, body)?;
     if let Some(target) = target {
@@ -234,14 +256,15 @@ fn prepare<'s>(
         transform.apply(&mut head.headers, &kept);
     }
     let deadline = forward::deadline(exchange, &toward.destination.timeouts, &mut head.headers);
-    Ok(Next::Forward(Prepared {
+    let prepared = Prepared {
         route,
         toward,
         deadline,
         request: Request::from_parts(head, body),
         kept,
         offer,
-    }))
+    };
+    Ok((Next::Forward(prepared), pending))
 }
 
 /// A route, and what it makes of the request.
@@ -249,6 +272,8 @@ struct Chosen<'s> {
     route: &'s Arc<Route>,
     inbound: Inbound,
     what: What<'s>,
+    /// What its limits will say.
+    pending: Option<Box<Pending>>,
 }
 
 enum What<'s> {
@@ -331,6 +356,20 @@ fn choose<'s>(
         client: inbound.client,
         trusted: inbound.trusted,
     };
+    let pending = match &route.limits {
+        None => None,
+        Some(limits) => match limits::ask(&exchange.worker, limits, &asked) {
+            Asking::Pending(pending) => Some(pending),
+            Asking::Known(passage) => {
+                let refusal = passage.refusal();
+                exchange.passage = Some(passage);
+                if let Some(refusal) = refusal {
+                    return Err(refusal);
+                }
+                None
+            }
+        },
+    };
     let toward = match &route.action {
         Action::Forward(destination) => Ok(Toward::only(destination)),
         Action::Split(split) => Ok(Toward::arm(exchange, route, split, &asked)),
@@ -346,7 +385,12 @@ fn choose<'s>(
         Err(answer) => What::Answer(answer),
     };
     drop(asked);
-    Ok(Chosen { route, inbound, what })
+    Ok(Chosen {
+        route,
+        inbound,
+        what,
+        pending,
+    })
 }
 
 // === impl Exposed ===

@@ -85,6 +85,10 @@ pub(super) fn switched(
         id: exchange.id.to_string().into(),
         target: exchange.attempts.target.clone().unwrap_or_else(|| Arc::from("")),
         parted: exchange.part(),
+        held: exchange
+            .passage
+            .as_mut()
+            .map_or_else(Default::default, |passage| passage.take_held()),
     });
     exchange.stream.switch(opening);
     Ok(accepted)

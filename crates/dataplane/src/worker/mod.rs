@@ -40,7 +40,6 @@ pub(crate) struct Worker {
     pub(crate) routes: Routes,
     pub(crate) access_log: AccessLog,
     pub(crate) upstreams: Upstreams,
-    #[expect(dead_code, reason = "no route has limits yet")]
     pub(crate) limiter: Limiter,
     pub(crate) door: Door,
     pub(crate) ids: Ids,
@@ -51,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Vec<u8>>,
     /// For bytes that pass through a tunnel. Never borrowed across a wait.
     pub(crate) tunnel_buffer: RefCell<Buffer>,
+    /// For the keys of limits. Never borrowed across a wait.
+    pub(crate) keys: RefCell<String>,
     front: RefCell<Front>,
     taken: Cell<Serial>,
     held: RefCell<Rc<Held>>,
@@ -110,6 +111,7 @@ impl Worker {
             fault_points,
             scratch: RefCell::default(),
             tunnel_buffer: RefCell::default(),
+            keys: RefCell::default(),
             taken: Cell::new(Serial(0)),
             held: RefCell::new(Rc::new(Held::new(Arc::new(Snapshot::empty())))),
             front: RefCell::new(front),
@@ -215,6 +217,7 @@ impl Worker {
             started: client.made,
             duration: Duration::ZERO,
             tunnel: None,
+            passage: None,
         };
         self.access_log.unread(&held.snapshot, &ended);
         own_answer::unread(self, &held, &id, code)

@@ -55,6 +55,10 @@ members! {
     OUTCOME = "outcome";
     /// Whose answer it was: `gateway` or `upstream`.
     ANSWERED_BY = "answered_by";
+    /// The limit that refused it.
+    LIMIT = "limit";
+    /// A limit that would have refused it, were it not a `dry_run`.
+    LIMIT_ON_TRIAL = "limit.dry_run";
     /// Bytes of the answer's body that were sent.
     SENT = "http.response.body.size";
     /// How it ended, where the request became a tunnel: as the label `why` of `sluice_tunnels_ended_total`. Sizes and
