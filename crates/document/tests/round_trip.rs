@@ -145,19 +145,19 @@ fn failures(least: u16) -> impl Strategy<Value = Vec<Failure>> {
         .prop_filter("a list has something", |failures| !failures.is_empty())
 }
 
-fn retry() -> impl Strategy<Value = Retry> {
+fn retry() -> BoxedStrategy<Retry> {
     let backoff = (duration(), duration()).prop_map(|(a, b)| Backoff {
         first: a.min(b),
         most: a.max(b),
     });
-    (maybe(1u32..=10), maybe(failures(400)), maybe(share(1)), maybe(backoff)).prop_map(
-        |(attempts, on, budget, backoff)| Retry {
+    (maybe(1u32..=10), maybe(failures(400)), maybe(share(1)), maybe(backoff))
+        .prop_map(|(attempts, on, budget, backoff)| Retry {
             attempts,
             on,
             budget,
             backoff,
-        },
-    )
+        })
+        .boxed()
 }
 
 fn within(least: u64, most: u64) -> impl Strategy<Value = Duration> {
@@ -187,7 +187,7 @@ fn health() -> impl Strategy<Value = Health> {
 }
 
 /// `fallback` leads to no upstream: which ones there are is not known here.
-fn breaker() -> impl Strategy<Value = Breaker> {
+fn breaker() -> BoxedStrategy<Breaker> {
     let count = || maybe(1u32..=1_000_000);
     let fallback = prop_oneof![
         Just(Fallback::Respond(Respond::default())),
@@ -207,27 +207,36 @@ fn breaker() -> impl Strategy<Value = Breaker> {
         maybe(within(100, 3_600_000)),
         maybe((within(1, 1_000), within(1_000, 5_000))),
     );
-    (rates, times, count(), count(), count(), maybe(fallback)).prop_map(
-        |((failure_rate, slow, consecutive, failures), (window, open), min_requests, probes, observers, fallback)| {
-            Breaker {
-                failure_rate,
-                slow_rate: slow.map(|slow| slow.0),
-                slow_after: slow.map(|slow| slow.1),
-                consecutive,
-                failures,
-                window,
+    (rates, times, count(), count(), count(), maybe(fallback))
+        .prop_map(
+            |(
+                (failure_rate, slow, consecutive, failures),
+                (window, open),
                 min_requests,
-                open_for: open.map(|open| open.0),
-                max_open_for: open.map(|open| open.1),
                 probes,
                 observers,
                 fallback,
-            }
-        },
-    )
+            )| {
+                Breaker {
+                    failure_rate,
+                    slow_rate: slow.map(|slow| slow.0),
+                    slow_after: slow.map(|slow| slow.1),
+                    consecutive,
+                    failures,
+                    window,
+                    min_requests,
+                    open_for: open.map(|open| open.0),
+                    max_open_for: open.map(|open| open.1),
+                    probes,
+                    observers,
+                    fallback,
+                }
+            },
+        )
+        .boxed()
 }
 
-fn upstream() -> impl Strategy<Value = Upstream> {
+fn upstream() -> BoxedStrategy<Upstream> {
     let target = |i: usize| {
         maybe(any::<u16>()).prop_map(move |weight| Target {
             url: format!("http://10.0.0.{i}:80/base"),
@@ -267,6 +276,7 @@ fn upstream() -> impl Strategy<Value = Upstream> {
             health: failing.1,
             breaker: failing.2,
         })
+        .boxed()
 }
 
 fn condition() -> impl Strategy<Value = FieldMatch> {
@@ -279,7 +289,7 @@ fn condition() -> impl Strategy<Value = FieldMatch> {
     (compare, any::<bool>()).prop_map(|(compare, not)| FieldMatch { compare, not })
 }
 
-fn matches() -> impl Strategy<Value = Match> {
+fn matches() -> BoxedStrategy<Match> {
     let client = prop::sample::subsequence(vec!["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128"], 0..4);
     (
         btree_map("x-[a-z]{1,3}", condition(), 0..3),
@@ -291,6 +301,7 @@ fn matches() -> impl Strategy<Value = Match> {
             query,
             client: client.into_iter().map(|net| net.parse().unwrap()).collect(),
         })
+        .boxed()
 }
 
 fn changes<S: Strategy<Value = String>>(value: impl Fn() -> S) -> impl Strategy<Value = HeaderChanges> {
@@ -321,21 +332,23 @@ fn changes<S: Strategy<Value = String>>(value: impl Fn() -> S) -> impl Strategy<
         })
 }
 
-fn respond() -> impl Strategy<Value = Respond> {
+fn respond() -> BoxedStrategy<Respond> {
     let payload = prop_oneof![
         text().prop_map(Payload::Text),
         text().prop_map(Payload::Html),
         json().prop_map(Payload::Json)
     ];
     let headers = btree_map("x-[a-z]{1,3}", value(), 0..3);
-    (maybe(200u16..=203), maybe(payload), headers).prop_map(|(status, payload, headers)| Respond {
-        status,
-        payload,
-        headers,
-    })
+    (maybe(200u16..=203), maybe(payload), headers)
+        .prop_map(|(status, payload, headers)| Respond {
+            status,
+            payload,
+            headers,
+        })
+        .boxed()
 }
 
-fn split_action() -> impl Strategy<Value = Split> {
+fn split_action() -> BoxedStrategy<Split> {
     let when = prop::sample::select(vec![
         "request.headers['x-canary'] == '1'",
         "request.path.startsWith(\"/a: b\") &&\n  !('#x' in [request.method])",
@@ -343,14 +356,16 @@ fn split_action() -> impl Strategy<Value = Split> {
     ]);
     let when = when.prop_map(str::to_owned);
     // One arm has a weight by itself; the other upstream is there in some documents alone.
-    (maybe(1..=u16::MAX), maybe(when), maybe("[A-Za-z0-9_-]{1,8}")).prop_map(|(weight, when, cookie)| Split {
-        to: vec![Arm {
-            upstream: "a".into(),
-            weight: if when.is_some() { weight.or(Some(1)) } else { weight },
-            when,
-        }],
-        sticky: cookie.map(|cookie| Sticky { cookie }),
-    })
+    (maybe(1..=u16::MAX), maybe(when), maybe("[A-Za-z0-9_-]{1,8}"))
+        .prop_map(|(weight, when, cookie)| Split {
+            to: vec![Arm {
+                upstream: "a".into(),
+                weight: if when.is_some() { weight.or(Some(1)) } else { weight },
+                when,
+            }],
+            sticky: cookie.map(|cookie| Sticky { cookie }),
+        })
+        .boxed()
 }
 
 fn key() -> impl Strategy<Value = Option<String>> {
@@ -415,12 +430,14 @@ fn rate_limit(of: &'static str, i: usize) -> impl Strategy<Value = RateLimit> {
     )
 }
 
-fn rate_limits(of: &'static str) -> impl Strategy<Value = Vec<RateLimit>> {
-    (0usize..3).prop_flat_map(move |n| (0..n).map(|i| rate_limit(of, i)).collect::<Vec<_>>())
+// Boxed: what is made of them is larger than a test's stack otherwise.
+fn rate_limits(of: &'static str) -> BoxedStrategy<Vec<RateLimit>> {
+    let some = move |n| (0..n).map(|i| rate_limit(of, i)).collect::<Vec<_>>();
+    (0usize..3).prop_flat_map(some).boxed()
 }
 
-fn concurrency(of: &'static str) -> impl Strategy<Value = Vec<Concurrency>> {
-    vec((1u32..=1_000_000_000, key()), 0..3).prop_map(move |limits| {
+fn concurrency(of: &'static str) -> BoxedStrategy<Vec<Concurrency>> {
+    let limits = vec((1u32..=1_000_000_000, key()), 0..3).prop_map(move |limits| {
         let limits = limits.into_iter().enumerate();
         let one = |(i, (limit, key))| Concurrency {
             name: format!("{of}-at-once-{i}"),
@@ -428,10 +445,11 @@ fn concurrency(of: &'static str) -> impl Strategy<Value = Vec<Concurrency>> {
             key,
         };
         limits.map(one).collect()
-    })
+    });
+    limits.boxed()
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn action() -> BoxedStrategy<Action> {
     prop_oneof![
         Just(Action::Upstream("a".into())),
         split_action().prop_map(Action::Split),
@@ -442,10 +460,11 @@ fn action() -> impl Strategy<Value = Action> {
         )
             .prop_map(|(to, status)| Action::Redirect(Redirect { to, status })),
     ]
+    .boxed()
 }
 
 /// The `i`th route of its gateway: no other has its path or id.
-fn route(i: usize) -> impl Strategy<Value = Route> {
+fn route(i: usize) -> BoxedStrategy<Route> {
     let paths = prop::sample::subsequence(vec!["/**", "", "/{id}/x", "/a b", "/é"], 1..4)
         .prop_map(move |ends| ends.into_iter().map(|end| format!("/r{i}{end}")).collect::<Vec<_>>());
     let methods = prop::sample::subsequence(vec!["GET", "POST", "PURGE"], 0..3);
@@ -469,66 +488,70 @@ fn route(i: usize) -> impl Strategy<Value = Route> {
         maybe(slash),
         (maybe(upgrade.prop_map(own)), rate_limits("r"), concurrency("r")),
     );
-    (front, back).prop_map(move |((paths, methods, hosts, matches, priority, action), back)| {
-        let (rewrite, (headers, query, response), timeout, (retry, breaker), max_body, encoded_slash, last) = back;
-        let (upgrade, rate_limits, concurrency) = last;
-        Route {
-            id: format!("r-{i}"),
-            paths,
-            methods: own(methods),
-            hosts: own(hosts),
-            matches,
-            priority,
-            action,
-            rewrite,
-            request: MessageChanges { headers, query },
-            response: MessageChanges {
-                headers: response,
-                query: HeaderChanges::default(),
-            },
-            timeout,
-            retry,
-            breaker,
-            max_body,
-            encoded_slash,
-            upgrade,
-            rate_limits,
-            concurrency,
-        }
-    })
+    (front, back)
+        .prop_map(move |((paths, methods, hosts, matches, priority, action), back)| {
+            let (rewrite, (headers, query, response), timeout, (retry, breaker), max_body, encoded_slash, last) = back;
+            let (upgrade, rate_limits, concurrency) = last;
+            Route {
+                id: format!("r-{i}"),
+                paths,
+                methods: own(methods),
+                hosts: own(hosts),
+                matches,
+                priority,
+                action,
+                rewrite,
+                request: MessageChanges { headers, query },
+                response: MessageChanges {
+                    headers: response,
+                    query: HeaderChanges::default(),
+                },
+                timeout,
+                retry,
+                breaker,
+                max_body,
+                encoded_slash,
+                upgrade,
+                rate_limits,
+                concurrency,
+            }
+        })
+        .boxed()
 }
 
-fn gateway(name: &'static str) -> impl Strategy<Value = Gateway> {
+fn gateway(name: &'static str) -> BoxedStrategy<Gateway> {
     let expose = prop::sample::subsequence(vec![Expose::Version, Expose::Node], 0..3);
     let trusted = prop::sample::subsequence(vec!["10.0.0.0/8", "::1/128"], 0..3);
     let listen = prop::sample::subsequence(vec!["public", "partner"], 0..3);
     let routes = (0usize..4).prop_flat_map(|n| (0..n).map(route).collect::<Vec<_>>());
     let limits = (rate_limits("g"), concurrency("g"));
-    (expose, trusted, listen, limits, routes).prop_map(move |(expose, trusted, listen, limits, routes)| Gateway {
-        hosts: vec![format!("{name}.example"), "*.example.com".to_owned()][..if name == "web" { 2 } else { 1 }]
-            .to_vec(),
-        listen: listen.into_iter().map(str::to_owned).collect(),
-        expose,
-        trusted_proxies: trusted.into_iter().map(|net| net.parse().unwrap()).collect(),
-        rate_limits: limits.0,
-        concurrency: limits.1,
-        routes: routes
-            .into_iter()
-            .map(|route| {
-                if name == "web" {
-                    route
-                } else {
-                    Route {
-                        hosts: Vec::new(),
-                        ..route
+    (expose, trusted, listen, limits, routes)
+        .prop_map(move |(expose, trusted, listen, limits, routes)| Gateway {
+            hosts: vec![format!("{name}.example"), "*.example.com".to_owned()][..if name == "web" { 2 } else { 1 }]
+                .to_vec(),
+            listen: listen.into_iter().map(str::to_owned).collect(),
+            expose,
+            trusted_proxies: trusted.into_iter().map(|net| net.parse().unwrap()).collect(),
+            rate_limits: limits.0,
+            concurrency: limits.1,
+            routes: routes
+                .into_iter()
+                .map(|route| {
+                    if name == "web" {
+                        route
+                    } else {
+                        Route {
+                            hosts: Vec::new(),
+                            ..route
+                        }
                     }
-                }
-            })
-            .collect(),
-    })
+                })
+                .collect(),
+        })
+        .boxed()
 }
 
-fn document() -> impl Strategy<Value = Document> {
+fn document() -> BoxedStrategy<Document> {
     let never = prop_oneof![Just(UnreadyAfter::Never), duration().prop_map(UnreadyAfter::After)];
     let stale = (maybe(duration()), maybe(never)).prop_map(|(warn, unready_after)| Stale { warn, unready_after });
     let cluster = maybe(stale).prop_map(|stale| Cluster { stale });
@@ -558,6 +581,7 @@ fn document() -> impl Strategy<Value = Document> {
             cluster,
             telemetry,
         })
+        .boxed()
 }
 
 static SCHEMA: std::sync::LazyLock<jsonschema::Validator> =
