@@ -27,7 +27,7 @@ impl Write for Sink {
 }
 
 pub struct Logged {
-    node: Node,
+    pub node: Node,
     log: Log,
     sink: Sink,
 }
