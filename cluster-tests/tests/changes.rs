@@ -304,10 +304,18 @@ fn strange_document(random: &mut Rng, echo: &Backend) -> String {
         "split: { to: [{ upstream: a, weight: 65535, when: \"request.path.matches('^(a*)*$') || int(request.id) > 0\" }] }",
         "split: { to: [{ upstream: a, when: '!!!!!!!!!!!!!!!!!!!!!!!!!!true' }] }",
     ][random.usize(..4)];
+    let limits = [
+        "",
+        ", rate_limits: [{ name: l, limit: 0, per: 1m }]",
+        ", rate_limits: [{ name: l, limit: 1, per: 0s }]",
+        ", rate_limits: [{ name: l, limit: 9007199254740992, per: month, zone: '-14:00', key: \"request.headers['x'] + client.ip\" }]",
+        ", rate_limits: [{ name: l, limit: 1, per: 10ms, burst: 1000000000, delay: 30s }, { name: m, limit: 1, per: 31d, dry_run: true }]",
+        ", concurrency: [{ name: l, limit: 1000000000, key: \"''\" }]",
+    ][random.usize(..6)];
     let hosts = ["['*']", "['*.example.com']", "[]", "['xn--bcher-kva.example']"][random.usize(..4)];
     format!(
         "upstreams:\n  a: {{ targets: [{{ url: '{}', weight: {weight} }}], pool: {pool}, timeout: {timeout}{failing} }}\n\
-         gateways:\n  web:\n    hosts: {hosts}\n    routes:\n      - {{ path: {path}, {action}, priority: {priority}, max_body: {max_body}{condition} }}\n",
+         gateways:\n  web:\n    hosts: {hosts}\n    routes:\n      - {{ path: {path}, {action}, priority: {priority}, max_body: {max_body}{condition}{limits} }}\n",
         echo.url()
     )
 }

@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod node;
 mod own_answers;
+mod places;
 mod split;
 mod streams;
 mod tunnels;
