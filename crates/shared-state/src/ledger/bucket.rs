@@ -213,7 +213,7 @@ pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer
     };
     count.advance(now, rate, depth);
     let (me, known) = count.enter(at.header.from, call);
-    count.hear(me, call, known || learning > 0, now);
+    count.hear(me, call, known, learning > 0, now);
     if !known && (new || learning > 0) {
         count.level = (count.level - call.spent - real(count.nodes[me].part.1)).max(0.0);
     }
@@ -357,12 +357,12 @@ impl Count {
         (self.nodes.len() - 1, false)
     }
 
-    fn hear(&mut self, me: usize, call: &Call, believed: bool, now: u64) {
+    fn hear(&mut self, me: usize, call: &Call, known: bool, learning: bool, now: u64) {
         let node = &mut self.nodes[me];
         // A grant that was never seen is taken back.
         let void = if call.ack == node.seq { 0.0 } else { node.level };
         // A part whose lease has ended is nobody's any more, whatever a call says that was long under way.
-        let part = if believed { call.part } else { (0.0, 0) };
+        let part = if known || learning { call.part } else { (0.0, 0) };
         let back = (call.back.1 - node.back).max(0.0);
         let over = (call.over.1 - node.over).max(0.0);
         (node.seq, node.demand, node.part) = (call.seq, call.demand, part);
@@ -370,7 +370,8 @@ impl Count {
         (node.back, node.over) = (node.back + back, node.over + over);
         node.until = node.until.max(now);
         self.level += void;
-        if believed {
+        // Of who is new it is not known that they were taken out.
+        if known {
             self.level += back;
         }
         self.level -= over;

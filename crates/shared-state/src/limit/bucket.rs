@@ -34,8 +34,8 @@ pub(super) struct Machine {
     whole: (f64, u64),
     fast: bool,
     on_failure: OnFailure,
-    /// How long a lease can live at most.
-    life: Duration,
+    /// How long until no lease holds that was granted before this node was left alone, and all nodes have noticed.
+    notice: Duration,
     talk: Talk,
     demand: Demand,
     asked: bool,
@@ -95,7 +95,7 @@ impl Machine {
             whole: whole_of(rule),
             fast,
             on_failure: rule.on_failure,
-            life: epoch::life(bounds.window),
+            notice: epoch::learn(bounds.window),
             talk: Talk::default(),
             demand: Demand::new(now),
             asked: false,
@@ -122,7 +122,7 @@ impl Machine {
     pub(super) fn set_rule(&mut self, now: Moment, rule: &Rule, cell: &BucketCell) {
         self.look(now, cell);
         self.whole = whole_of(rule);
-        self.life = epoch::life(bucket::bounds(rule).window);
+        self.notice = epoch::learn(bucket::bounds(rule).window);
         (self.fast, self.on_failure) = (rule.mode == Mode::Fast, rule.on_failure);
         self.used.piece = bucket::fill(rule) / (PIECES as u32);
         (self.spent, self.next) = (Moment(0), now);
@@ -138,7 +138,7 @@ impl Machine {
                 learns: Some(until), ..
             }) if now >= *until => (self.alone, self.next) = (None, now),
             // It did nothing that anybody would have to know of.
-            Some(Alone { learns: None, .. }) if !self.talk.owes(view) => (self.alone, self.part) = (None, (0.0, 0)),
+            Some(Alone { learns: None, .. }) if !self.talk.was_alone() => (self.alone, self.part) = (None, (0.0, 0)),
             _ => {}
         }
         self.settle(now, view);
@@ -248,7 +248,7 @@ impl Machine {
         }
         let depth = share(self.whole.1, self.key, view);
         let share = (self.whole.0 * real(depth) / real(self.whole.1), depth);
-        self.part = if now >= alone.since + at_most(self.life) {
+        self.part = if now >= alone.since + at_most(self.notice) {
             share
         } else {
             (alone.had.0.min(share.0), alone.had.1.min(share.1))
@@ -335,7 +335,7 @@ impl Machine {
             Some(Alone {
                 learns: Some(until), ..
             }) => until,
-            Some(alone) if now < alone.since + at_most(self.life) => alone.since + at_most(self.life),
+            Some(alone) if now < alone.since + at_most(self.notice) => alone.since + at_most(self.notice),
             None if self.part.1 > 0 => {
                 let idle = now + self.demand.idle(self.horizon / 14, self.horizon);
                 self.next.min(self.lease).min(idle).min(now + self.horizon / 8)
@@ -391,7 +391,7 @@ impl Machine {
             return level;
         }
         // A share that nobody knew to be this node's was empty when all nodes had noticed.
-        let safe = self.alone.map_or(now, |alone| alone.since + at_most(self.life));
+        let safe = self.alone.map_or(now, |alone| alone.since + at_most(self.notice));
         let came = if alone && self.plan.as_ref().is_none_or(|last| last.part.1 == 0) {
             self.part.0 * now.since(safe).as_secs_f64()
         } else {

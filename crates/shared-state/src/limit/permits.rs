@@ -34,8 +34,8 @@ pub(super) struct Machine {
     limit: u32,
     fast: bool,
     on_failure: OnFailure,
-    /// How long others may go on by a lease of which the store knows no more.
-    life: Duration,
+    /// How long until no lease holds that was granted before this node was left alone, and all nodes have noticed.
+    notice: Duration,
     talk: Talk,
     demand: Demand,
     asked: bool,
@@ -65,7 +65,7 @@ impl Machine {
             limit: 0,
             fast: false,
             on_failure: OnFailure::Local,
-            life: epoch::life(bounds().window),
+            notice: epoch::learn(bounds().window),
             talk: Talk::default(),
             demand: Demand::new(now),
             asked: false,
@@ -99,7 +99,7 @@ impl Machine {
             None if !view.reached => self.alone = Some((view.away, self.has(now, cell.places()), None)),
             Some((_, _, Some(until))) if now >= until => (self.alone, self.next) = (None, now),
             // It did nothing that anybody would have to know of.
-            Some((_, _, None)) if !self.talk.owes(view) => self.alone = None,
+            Some((_, _, None)) if !self.talk.was_alone() => self.alone = None,
             _ => {}
         }
         if self.alone.is_some() && cell.places().used > 0 && !view.reached {
@@ -207,7 +207,7 @@ impl Machine {
             // What the store was told, or is being told, must not become more behind its back.
             Some((since, had, None)) if self.on_failure == OnFailure::Local && !self.talk.busy() => {
                 let share = u32::try_from(share(u64::from(self.limit), self.key, view)).unwrap_or(u32::MAX);
-                let all_know = now >= since + at_most(self.life);
+                let all_know = now >= since + at_most(self.notice);
                 let has = if all_know { share } else { had.min(share) };
                 cell.change(|places| Places { has, ..places })
             }
@@ -298,7 +298,7 @@ impl Machine {
         }
         let mut next = self.peaks.2 + KEEP;
         match self.alone {
-            Some((since, _, learns)) => next = learns.unwrap_or(since + at_most(self.life)),
+            Some((since, _, learns)) => next = learns.unwrap_or(since + at_most(self.notice)),
             None => next = next.min(self.next).min(self.lease),
         }
         // What is taken beyond the lease is only waited for.

@@ -45,6 +45,11 @@ impl Talk {
         self.local = true;
     }
 
+    /// Whether it did, and the store has not heard so.
+    pub(super) fn was_alone(&self) -> bool {
+        self.local
+    }
+
     /// Whether the store has to be told what the node knows: it is in another epoch, or the node went on by itself.
     pub(super) fn owes(&self, view: &View<'_>) -> bool {
         self.local || (self.ack > 0 && self.epoch != view.epoch)

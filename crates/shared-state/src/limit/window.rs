@@ -38,8 +38,8 @@ pub(super) struct Machine {
     on_failure: OnFailure,
     /// The length of a window, about.
     length: Duration,
-    /// How long a lease can live at most.
-    life: Duration,
+    /// How long until no lease holds that was granted before this node was left alone, and all nodes have noticed.
+    notice: Duration,
     talk: Talk,
     /// What requests that wait wanted when the store was last asked.
     waited: u64,
@@ -106,7 +106,7 @@ impl Machine {
             fast: false,
             on_failure: OnFailure::Local,
             length: Duration::ZERO,
-            life: Duration::ZERO,
+            notice: Duration::ZERO,
             talk: Talk::default(),
             waited: 0,
             asked: false,
@@ -151,7 +151,7 @@ impl Machine {
                 learns: Some(until), ..
             }) if now >= until => self.end_alone(now),
             // It did nothing that anybody would have to know of.
-            Some(Alone { learns: None, .. }) if !self.talk.owes(view) => {
+            Some(Alone { learns: None, .. }) if !self.talk.was_alone() => {
                 self.alone = None;
                 self.drop_held();
             }
@@ -230,7 +230,7 @@ impl Machine {
             };
         }
         let bounds = window::bounds(rule);
-        self.life = epoch::life(bounds.window);
+        self.notice = epoch::learn(bounds.window);
         self.horizon = micros(bounds.horizon);
         (self.fast, self.on_failure) = (rule.mode == Mode::Fast, rule.on_failure);
     }
@@ -329,7 +329,7 @@ impl Machine {
         if self.on_failure != OnFailure::Local {
             return;
         }
-        let safe = alone.since + at_most(self.life);
+        let safe = alone.since + at_most(self.notice);
         if self.places[self.present].is_none() {
             self.new_window(now.max(safe));
         }
@@ -400,24 +400,31 @@ impl Machine {
     fn granted(&mut self, sent: Moment, now: Moment, reply: &Reply, view: &View<'_>) -> u64 {
         self.talk.held(view);
         self.heard = self.told;
+        // The window may have ended while the reply was on its way: nobody uses at once what it granted there.
         let past = now >= sent + at_least(micros(reply.present.closes));
-        let (present, next) = if past {
-            // The window ended while the reply was on its way: what it granted there is void.
-            (&reply.next, None)
-        } else {
-            (&reply.present, Some(&reply.next))
+        let present = self.places[self.present].filter(|present| past && present.name > reply.present.start);
+        let mut instant = 0;
+        let (span, next) = match present {
+            // It has, as this node knows.
+            Some(present) if present.name == reply.next.start => (Some(&reply.next), None),
+            Some(present) if present.name < reply.next.start => (None, Some(&reply.next)),
+            Some(_) => (None, None),
+            None => (Some(&reply.present), Some(&reply.next)),
         };
-        self.meet(present);
-        self.know(self.present, present, sent, now);
-        let instant = if past { 0 } else { reply.instant.min(self.waited) };
-        if let Some(present) = &mut self.places[self.present] {
-            present.used += instant;
-            present.held = present.held.saturating_sub(instant);
+        if let Some(span) = span {
+            self.meet(span);
+            self.know(self.present, span, sent, now);
+            self.free = span.free;
         }
         if let Some(next) = next {
             self.know(1 - self.present, next, sent, now);
         }
-        (self.nodes, self.free) = (reply.nodes, present.free);
+        if !past && let Some(present) = &mut self.places[self.present] {
+            instant = reply.instant.min(self.waited);
+            present.used += instant;
+            present.held = present.held.saturating_sub(instant);
+        }
+        self.nodes = reply.nodes;
         self.horizon = micros(reply.horizon);
         self.lease = sent + at_least(micros(reply.life));
         self.next = next_call(sent, now, self.horizon, view);
@@ -432,10 +439,10 @@ impl Machine {
         }
         self.alone = None;
         self.spent = Moment(0);
-        if self.free == 0 {
-            self.spent = if present.used >= self.limit {
+        if let Some(span) = span.filter(|span| span.free == 0) {
+            self.spent = if span.used >= self.limit {
                 // Nothing is out that could come back.
-                sent + at_least(micros(present.closes))
+                sent + at_least(micros(span.closes))
             } else {
                 now + self.horizon + some_of(self.horizon, view)
             };
@@ -466,13 +473,14 @@ impl Machine {
             now + at_most(opens)
         };
         let (used, held, level) = known.map_or((0, 0, 0), |known| (known.used, known.held, known.level));
+        let until = sent + at_least(closes);
         if known.is_none() {
             self.turns[place] = self.turns[place].wrapping_add(1);
         }
         self.places[place] = Some(Window {
             name: span.start,
             from: known.map_or(from, |known| known.from.min(from)),
-            until: sent + at_least(closes),
+            until: known.map_or(until, |known| known.until.max(until)),
             closes: now + closes,
             used,
             held: held + span.granted,
@@ -609,7 +617,7 @@ impl Machine {
         let mut sooner = |moment: Moment| next = Some(next.map_or(moment, |next| next.min(moment)));
         if let Some(alone) = self.alone {
             alone.learns.into_iter().for_each(&mut sooner);
-            sooner(alone.since + at_most(self.life));
+            sooner(alone.since + at_most(self.notice));
             if self.untold() {
                 sooner(now + PAUSE);
             }

@@ -74,6 +74,8 @@ pub(crate) struct Outcome {
     pub(crate) refused: u64,
     pub(crate) calls: u64,
     pub(crate) worst_wait: u64,
+    /// Some node went on by itself.
+    pub(crate) alone: bool,
     pub(crate) waited: u64,
     /// The most that was out, as the store counts it: rate and depth of a bucket's parts.
     pub(crate) parts: (f64, u64),
@@ -493,6 +495,7 @@ impl World {
             at.pause = (at.pause * 2).min(400 * MS);
             at.local = true;
             if at.reached {
+                self.out.alone = true;
                 at.reached = false;
                 at.away = Moment(mono_of(at, self.now).0);
             }

@@ -106,7 +106,7 @@ local function serve(kept, numbers, call)
   me[8], me[9] = me[8] + came_in, me[9] + overdrawn
   me[7] = max(me[7], now)
   count.level = count.level + void
-  if believed then count.level = count.level + came_in end
+  if known then count.level = count.level + came_in end
   count.level = count.level - overdrawn
   if not known and (new or learns > 0) then count.level = max(count.level - spent - me[4][2], 0) end
 
