@@ -100,7 +100,7 @@ impl SpanCell {
         found.unwrap_or(Take::Unknown)
     }
 
-    /// See [`Cell::give_back`](super::Cell::give_back).
+    /// See [`Cell::give_back`](super::Cell::give_back). While a new plan is on its way for long it counts as used.
     pub fn give_back(&self, _: Moment, token: Token) {
         let (place, window) = (token.generation as usize % PLACES, token.generation >> 1);
         if token.source == Source::Open {

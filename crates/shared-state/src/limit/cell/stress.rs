@@ -61,10 +61,6 @@ fn tokens_of_windows_are_taken_once_while_plans_change() {
     let (mut put_in, mut taken_out) = (0, 0);
     let (_, taken) = while_plans_change(
         |worker| match cell.take(Moment(5), u32::try_from(worker % 3 + 1).unwrap_or(1)).0 {
-            Take::Taken(token) if worker == 0 => {
-                cell.give_back(Moment(5), token);
-                0
-            }
             Take::Taken(token) => u64::from(token.cost),
             _ => 0,
         },
@@ -156,4 +152,32 @@ fn places_are_never_more_than_there_are_while_these_change() {
     );
     assert!(worst.into_inner() <= 2);
     assert_eq!(cell.places().used, 0);
+}
+
+#[test]
+fn what_is_given_back_is_there_again_for_its_window_alone() {
+    let cell = SpanCell::new(&rule(Mode::Exact));
+    let plan = |windows| SpanPlan {
+        spans: [(Moment(0), Moment(10)), (Moment(10), Moment(20))],
+        windows,
+        ..SpanPlan::default()
+    };
+    cell.publish(plan([1, 1]), |_, _| 5, |over| over);
+    let Take::Taken(token) = cell.take(Moment(5), 3).0 else {
+        unreachable!("five are there")
+    };
+    assert_eq!(cell.left().0, [2, 5]);
+    cell.give_back(Moment(5), token);
+    assert_eq!(cell.left().0, [5, 5]);
+    let Take::Taken(token) = cell.take(Moment(5), 3).0 else {
+        unreachable!("five are there")
+    };
+    // The place has another window by now.
+    cell.publish(
+        plan([2, 1]),
+        |place, left| if place == 0 { 4 } else { left },
+        |over| over,
+    );
+    cell.give_back(Moment(15), token);
+    assert_eq!(cell.left().0, [4, 5]);
 }
