@@ -4,7 +4,7 @@ use sluice_shared_state::{Algorithm, Mode, OnFailure, Rule, RuleId, Scope};
 use sluice_shared_store::{Ask, Config, Decision, Driver, Limiter, Members, SharedMemory, SharedStore, Verdict};
 use sluice_telemetry::Metrics;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Some nodes, n1 and on.
 pub(crate) struct Cluster {
@@ -42,6 +42,15 @@ impl Cluster {
 }
 
 impl Node {
+    /// Waits until the store is asked, or is not.
+    pub(crate) async fn store_is(&self, reached: bool) {
+        let patience = Instant::now() + Duration::from_secs(30);
+        while (self.metric("sluice_store_up", &[]) == 1.0) != reached {
+            assert!(Instant::now() < patience, "the store never became reached: {reached}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The sum of a metric's lines that contain all of these.
     pub(crate) fn metric(&self, name: &str, with: &[&str]) -> f64 {
         let text = self.metrics.encode(false);
