@@ -27,7 +27,7 @@ pub struct Desk {
     live: u32,
     /// Whether the store is asked. Otherwise breakers are this node's own.
     reached: bool,
-    era: u32,
+    era: u64,
     changes: u64,
     chance: u32,
     next: Moment,

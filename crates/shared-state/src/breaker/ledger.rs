@@ -23,7 +23,7 @@ pub struct BreakerLedger {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Era {
     /// Goes up whenever the store may have lost something: it is another process, or does not know what callers know.
-    number: u32,
+    number: u64,
     /// Which life of the store.
     run: String,
     changes: u64,
@@ -72,6 +72,9 @@ pub(super) struct Node {
     pub(super) opined: u64,
 }
 
+/// Bits of an epoch below the store's own. That goes by milliseconds, so that there is room for two thousand decisions in
+/// each; and a double, which is all that Lua has, keeps the whole until the year 2109.
+pub(super) const DECISIONS: u32 = 11;
 /// Lives of nodes whose evidence is kept; beyond, who was heard longest ago is forgotten.
 pub(super) const NODES: usize = 64;
 /// How long a suspicion lasts without fresh evidence, and an opinion counts.
@@ -94,7 +97,8 @@ impl BreakerLedger {
     /// reply.
     pub fn serve(&mut self, now: StoreTime, run: &str, call: &Call) -> (Reply, Vec<Told>) {
         if self.era.number == 0 || self.era.run != run || call.era > self.era.number {
-            self.era.number = self.era.number.max(call.era) + 1;
+            // By the clock, so that two stores that know nothing of each other do not begin the same.
+            self.era.number = (self.era.number.max(call.era) + 1).max(now.0 / 1000);
             self.era.run = run.to_owned();
         }
         let era = self.era.number;
@@ -128,7 +132,7 @@ impl BreakerLedger {
 
 impl Breaker {
     /// What one node says of it, and hears.
-    pub(super) fn serve(&mut self, now: u64, era: u32, call: &Call, ask: &Ask) -> Answer {
+    pub(super) fn serve(&mut self, now: u64, era: u64, call: &Call, ask: &Ask) -> Answer {
         if ask.rule.version >= self.rule.version {
             if ask.rule.window != self.rule.window {
                 // Parts of another length: what was counted in them says nothing any more.
@@ -176,8 +180,8 @@ impl Breaker {
     }
 
     /// What the store does not know, or has lost, it takes from those who do: the highest epoch among them.
-    fn adopt(&mut self, now: u64, era: u32, ask: &Ask) {
-        let first = u64::from(era) << 32;
+    fn adopt(&mut self, now: u64, era: u64, ask: &Ask) {
+        let first = era << DECISIONS;
         if broken(Broken::OldCopy) && self.epoch != 0 {
             return;
         }

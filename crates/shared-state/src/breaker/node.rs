@@ -6,7 +6,7 @@
 use super::broken::{Broken, broken};
 use super::cell::{BreakerCell, Gate, Suspicion};
 use super::evidence::{Window, part};
-use super::ledger::{BEGIN, Breaker};
+use super::ledger::{BEGIN, Breaker, DECISIONS};
 use super::probes::{MOST, Standing};
 use super::rule::{BreakerKey, BreakerRule};
 use super::state::{Cause, Counts, Kind, Trace};
@@ -95,6 +95,8 @@ struct Lease {
     /// What was last said of it, and when.
     told: Option<(Standing, Moment)>,
     returned: bool,
+    /// The last decision of the store that gave this node a lease: it gives none again, though the node gave it up.
+    last: u64,
 }
 
 /// What holds for all breakers of a node.
@@ -421,7 +423,7 @@ impl BreakerNode {
             self.pending = None;
         } else if before.epoch != told.epoch {
             self.end_lease();
-            if before.epoch >> 32 != told.epoch >> 32 && before.phase.passes() && told.phase.passes() {
+            if before.epoch >> DECISIONS != told.epoch >> DECISIONS && before.phase.passes() && told.phase.passes() {
                 // Nothing was decided. The store knows nothing of what it was told before, and is told again.
                 self.pending = None;
                 self.carried = self.own.sum();
@@ -480,10 +482,15 @@ impl BreakerNode {
             return;
         }
         if self.lease.epoch != told.epoch || broken(Broken::BegunAgain) {
+            let shared = self.local.is_none();
+            if shared && told.epoch <= self.lease.last && !broken(Broken::BegunAgain) {
+                return;
+            }
             self.lease = Lease {
                 epoch: told.epoch,
                 number: self.lease.number.wrapping_add(1),
                 probes: u8::try_from(told.probes).unwrap_or(MOST).min(MOST),
+                last: if shared { told.epoch } else { self.lease.last },
                 ..Lease::default()
             };
             self.cell.probes().begin(self.lease.number, self.lease.probes);

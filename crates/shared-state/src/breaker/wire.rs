@@ -28,7 +28,7 @@ pub struct Call {
     /// Live nodes, as the caller knows them; at least 1.
     pub live: u32,
     /// The epoch of the store that the caller knows.
-    pub era: u32,
+    pub era: u64,
     /// Chance, for jitter.
     pub chance: u32,
     /// One for each breaker that there is something to say of.
@@ -129,7 +129,7 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The store's epoch.
-    pub era: u32,
+    pub era: u64,
     /// Goes up with every change of any breaker.
     pub changes: u64,
     /// One for each that was asked of, in their order.
@@ -156,7 +156,7 @@ pub struct Answer {
 pub struct Told {
     /// Whose.
     pub key: Hex,
-    /// The number of the decision. In its upper half the store's epoch: what the store forgot never counts again.
+    /// The number of the decision. The store's own epoch is above its low bits: what the store forgot never counts again.
     pub epoch: u64,
     /// What was said of it before without deciding anew.
     pub revision: u32,

@@ -118,7 +118,7 @@ impl Plan {
         for _ in 0..rng.usize(1..=5) {
             let (at, node) = (rng.u64(0..9 * S), rng.usize(0..nodes));
             let length = rng.u64(10 * MS..3 * S);
-            let (fault, mended) = match rng.u8(0..10) {
+            let (fault, mended) = match rng.u8(0..11) {
                 0..3 => (Fault::Fails(true), Fault::Fails(false)),
                 3 => (Fault::Cut(node, true), Fault::Cut(node, false)),
                 4 => (Fault::Freeze, Fault::Thaw),
@@ -126,12 +126,13 @@ impl Plan {
                 6 => (Fault::Empty, Fault::Up),
                 7 => (Fault::Failover(rng.u64(0..2 * S)), Fault::Up),
                 8 => (Fault::Pause(node), Fault::Resume(node)),
+                9 => (Fault::Force(Some(rng.bool())), Fault::Force(None)),
                 _ => (Fault::Crash(node), Fault::Start(node)),
             };
             plan.faults.push((at, fault));
             plan.faults.push((at + length, mended));
         }
-        for fault in [Fault::Fails(false), Fault::Thaw, Fault::Up] {
+        for fault in [Fault::Fails(false), Fault::Thaw, Fault::Up, Fault::Force(None)] {
             plan.faults.push((12 * S, fault));
         }
         for node in 0..nodes {

@@ -111,6 +111,8 @@ pub(super) struct World {
     store: BreakerLedger,
     copies: Vec<(Time, BreakerLedger)>,
     run: u32,
+    /// What its clock is ahead of true time.
+    ahead: Time,
     frozen: bool,
     down: bool,
     backlog: Vec<Event>,
@@ -139,6 +141,7 @@ impl World {
             store: BreakerLedger::default(),
             copies: Vec::new(),
             run: 1,
+            ahead: 1_700_000_000 * S,
             frozen: false,
             down: false,
             backlog: Vec::new(),
@@ -205,6 +208,11 @@ impl World {
         let node = &self.nodes[at];
         let nanos = i128::from(self.now) * 1000 * (1_000_000 + i128::from(node.ppm)) / 1_000_000;
         Moment(node.offset + u64::try_from(nanos).unwrap())
+    }
+
+    /// The store's clock, which has nothing to do with true time but its pace.
+    fn store_time(&self) -> Time {
+        self.ahead + self.now
     }
 
     fn at(&mut self, time: Time, event: Event) {
@@ -355,13 +363,13 @@ impl World {
     }
 
     fn serve(&mut self, at: usize, boot: u32, number: u64, call: &Call) {
-        // Redis's time has nothing to do with true time but for its pace.
-        let time = StoreTime(1_700_000_000 * S + self.now);
+        let time = StoreTime(self.store_time());
         let (reply, published) = self.store.serve(time, &self.run.to_string(), call);
         if let Some(kept) = self.store.breakers.get(&Hex::key(key().id()))
             && kept.phase == Phase::HalfOpen
         {
-            self.leases.insert(kept.epoch, kept.until - 1_700_000_000 * S);
+            self.leases
+                .insert(kept.epoch, kept.until - (self.store_time() - self.now));
         }
         if !self.lossy {
             self.check_evidence();
@@ -532,7 +540,7 @@ impl World {
                 .map(|node| {
                     // What ran out is forgotten with the next call.
                     let mut window = node.window.clone();
-                    window.forget(part(1_700_000_000 * S + self.now, window_length));
+                    window.forget(part(self.store_time(), window_length));
                     window.sum().calls
                 })
                 .sum();
@@ -582,6 +590,7 @@ impl World {
             Fault::Failover(lag) => {
                 self.lossy = true;
                 self.run += 1;
+                self.ahead = self.ahead + self.rng.u64(0..400 * MS) - 200 * MS;
                 let before = self.now.saturating_sub(lag);
                 let copy = self.copies.iter().rev().find(|(time, _)| *time <= before);
                 self.store = copy.map(|(_, copy)| copy.clone()).unwrap_or_default();

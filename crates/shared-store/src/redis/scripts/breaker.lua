@@ -10,7 +10,7 @@ local BY_FAILURES, BY_SLOW, BY_RUN, BY_PROBE, BY_NOTHING = 1, 2, 3, 4, 5
 local NODES, DOUBLINGS, MOST = 64, 5, 4294967295
 local SUSPECTED, CHECK, LEARN, AGAIN, BEGIN = 2000000, 1000000, 2000000, 250000, 1000000
 local ERA_TTL = 32 * 86400 * 1000
-local UPPER = 4294967296
+local DECISIONS = 2048
 
 local run = ARGV[1]
 local channel, sharded, said = unpack(cmsgpack.unpack(ARGV[2]))
@@ -90,7 +90,7 @@ end
 
 -- What the store does not know, or has lost, it takes from those who do: the highest epoch among them.
 local function adopt(b, r, era, ask)
-  local first = era * UPPER
+  local first = era * DECISIONS
   if b.epoch < first then
     local fresh = nothing()
     fresh.rule, fresh.quiet_since, fresh.born = b.rule, now, now
@@ -345,7 +345,7 @@ do
 end
 local keep_era = false
 if era == 0 or life_of ~= run or known > era then
-  era, life_of, keep_era = math.max(era, known) + 1, run, true
+  era, life_of, keep_era = math.max(math.max(era, known) + 1, math.floor(now / 1000)), run, true
 end
 
 local answers, published = {}, {}
