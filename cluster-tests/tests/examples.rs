@@ -3,7 +3,7 @@
 use cluster_tests::backend::answer_of;
 use cluster_tests::document::examples;
 use cluster_tests::http2_service::{self, Service};
-use cluster_tests::{Answer, Backend, Call, Cluster, Command, World};
+use cluster_tests::{Answer, Backend, Call, Cluster, Command, World, eventually};
 use http::Method;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -46,6 +46,11 @@ impl Stage {
             cluster,
             services,
         }
+    }
+
+    /// The service in this place is gone, and another one comes in its place, which only the next example knows.
+    async fn ends(&mut self, place: usize) {
+        self.services[place] = self.world.echo("again").await;
     }
 
     /// The text of an example, with the services' addresses put in.
@@ -401,6 +406,53 @@ async fn upstreams_and_bounds() {
     stage.apply("stale.yaml").await;
     assert_eq!(stage.text_of("/").await, "hello\n");
     stage.cluster.admin(1).readyz().await.expect("an answer").expect(200);
+}
+
+#[tokio::test]
+async fn services_that_fail() {
+    let mut stage = Stage::set().await;
+    stage.apply("health.yaml").await;
+    let asked = |stage: &Stage| [0, 1].map(|place: usize| stage.services[place].journal().count_of("GET /healthz"));
+    eventually("both are checked", || async {
+        if asked(&stage).iter().all(|count| *count > 0) {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
+    })
+    .await;
+    stage.get("/orders/7").await.expect(200);
+
+    stage.apply("retry.yaml").await;
+    stage.ends(0).await;
+    for _ in 0..10 {
+        assert_eq!(stage.seen("/orders/7").await["name"], "orders-2");
+    }
+
+    stage.apply("breaker.yaml").await;
+    assert_eq!(stage.seen("/orders/7").await["name"], "again");
+    stage.ends(0).await;
+    // Refused one by one, until the breaker has seen enough.
+    let told = eventually("another upstream answers", || async {
+        let answer = stage.get("/orders/7").await;
+        if answer.status == 200 {
+            Ok(answer)
+        } else {
+            Err(answer.code())
+        }
+    })
+    .await;
+    assert_eq!(told.json()["name"], "orders-2");
+    let told = eventually("the route's own breaker opens", || async {
+        let answer = stage.get("/orders/report").await;
+        if answer.status == 503 {
+            Ok(answer)
+        } else {
+            Err(answer.code())
+        }
+    })
+    .await;
+    assert_eq!(told.text(), "no report now");
 }
 
 #[tokio::test]

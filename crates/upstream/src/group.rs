@@ -104,23 +104,24 @@ impl Group {
         }
     }
 
-    /// A target for the next try: none of those that were tried while there is another, and none that is not well;
-    /// with `whatever`, for a probe, the latter do not matter: it is to find out.
+    /// A target for the next try: one that is well, and none of those that were tried while there is another. With
+    /// `whatever`, for a probe, one that is not well is better than none: it is to find out.
     pub(crate) fn choose(&self, worker: &Worker, tried: &[usize], whatever: bool, now: Instant) -> Option<usize> {
         let busy = |place: usize| self.targets[place].busy.get();
         let chance = |below| worker.chance(below);
         let mut balancer = self.balancer.borrow_mut();
-        let usable = (!whatever).then(|| self.usable(worker, now));
-        let mask = usable.as_deref().and_then(Usable::mask);
+        let usable = self.usable(worker, now);
+        let mask = usable.mask();
         if mask.is_none() && tried.is_empty() {
             return balancer.next(busy, chance);
         }
         let well = |place: usize| mask.is_none_or(|mask| mask[place]);
-        let fresh = balancer.next_of(|place| well(place) && !tried.contains(&place), busy, chance);
         let last = tried.last().copied();
-        fresh
+        balancer
+            .next_of(|place| well(place) && !tried.contains(&place), busy, chance)
             .or_else(|| balancer.next_of(|place| well(place) && Some(place) != last, busy, chance))
             .or_else(|| balancer.next_of(well, busy, chance))
+            .or_else(|| if whatever { balancer.next(busy, chance) } else { None })
     }
 
     /// Which targets are well, made anew where that may have changed.

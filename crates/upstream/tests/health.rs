@@ -6,7 +6,7 @@ mod support;
 
 use http::uri::PathAndQuery;
 use sluice_upstream::{Active, Balance, Body, HealthRule, Meters, Passive, SendErrorKind, Spec, Targets};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -398,6 +398,40 @@ fn a_target_that_joins_gets_requests_after_its_first_good_check() {
         until("it is well", || targets(&rig).healthy == 2).await;
         ask(&rig, 10).await;
         assert!(two.served() > 0);
+    });
+}
+
+#[test]
+fn checks_speak_what_the_upstream_speaks_below_the_base_path_by_its_host() {
+    on_worker(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/base", listener.local_addr().unwrap());
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&asked);
+        tokio::task::spawn_local(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let seen = Rc::clone(&seen);
+                tokio::task::spawn_local(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        seen.borrow_mut().push(request.uri().to_string());
+                        let answer = http::Response::builder().status(204).body(()).unwrap();
+                        respond.send_response(answer, true).unwrap();
+                    }
+                });
+            }
+        });
+        let mut spec = h2(&[&url]);
+        spec.health = active(HOUR);
+        spec.host = sluice_upstream::HostPolicy::Literal("o.internal".parse().unwrap());
+        let rig = Rig::new(spec);
+        until("it is well", || {
+            targets(&rig).healthy == 1 && !asked.borrow().is_empty()
+        })
+        .await;
+        assert_eq!(asked.borrow()[0], "http://o.internal/base/healthz");
+        assert_eq!(rig.health.opinion("a").await, Some(true));
     });
 }
 

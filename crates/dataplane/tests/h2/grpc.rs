@@ -60,6 +60,11 @@ impl Service {
                     .insert("grpc-message", HeaderValue::from_static("no%20such"));
                 respond.send_response(head, true).unwrap();
             }
+            "/a.Service/Down" => {
+                let mut head = head();
+                head.headers_mut().insert("grpc-status", HeaderValue::from_static("14"));
+                respond.send_response(head, true).unwrap();
+            }
             "/a.Service/Silent" => {
                 let reason = poll_fn(|cx| respond.poll_reset(cx)).await;
                 self.resets.lock().unwrap().extend(reason.ok());
@@ -167,6 +172,38 @@ fn both_sides_speak_at_once() {
         ask.send_data(Bytes::new(), true).unwrap();
         assert!(answer.data().await.is_none_or(|last| last.unwrap().is_empty()));
         assert_eq!(answer.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    });
+}
+
+#[test]
+fn a_breaker_counts_calls_by_their_statuses_and_refuses_them_by_one() {
+    run(async {
+        let (service, address) = Service::new().await;
+        let breaker = ", breaker: { consecutive: 3, observers: 1, open_for: 1h, fallback: { text: for people } }";
+        let node = Node::edge(&document(address, breaker), h2c());
+        let client = decent(node.address()).await;
+        for _ in 0..5 {
+            // What is wrong with the request, and how long its client waits, says nothing of the service.
+            let answer = client.ask(call("/a.Service/Fails", &[])).await.unwrap();
+            assert_eq!(answer.field("grpc-status"), Some("5"));
+            let answer = client
+                .ask(call("/a.Service/Silent", &[("grpc-timeout", "20m")]))
+                .await
+                .unwrap();
+            assert_eq!(status(&answer), "4");
+        }
+        let refused = loop {
+            let answer = client.ask(call("/a.Service/Down", &[])).await.unwrap();
+            assert_eq!(status(&answer), "14");
+            if answer.field("grpc-message").is_some() {
+                break answer;
+            }
+        };
+        assert!(refused.field("grpc-message").unwrap().starts_with("breaker_open: "));
+        let before = service.heads.lock().unwrap().len();
+        let answer = client.ask(call("/a.Service/Echo", &[])).await.unwrap();
+        assert_eq!(status(&answer), "14");
+        assert_eq!(service.heads.lock().unwrap().len(), before);
     });
 }
 

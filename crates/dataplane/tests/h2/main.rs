@@ -8,6 +8,7 @@ mod backend;
 #[allow(dead_code, reason = "the tests of HTTP/1.1 use the rest")]
 #[path = "../traffic/client.rs"]
 mod client;
+#[allow(dead_code, reason = "the tests of HTTP/1.1 use the rest")]
 #[path = "../traffic/node.rs"]
 mod node;
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A service that can be told how to answer.
-struct Service {
-    backend: Backend,
+pub struct Service {
+    pub backend: Backend,
     status: Arc<AtomicU16>,
 }
 
 impl Service {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let status = Arc::new(AtomicU16::new(200));
         let answers = Arc::clone(&status);
         let backend = Backend::answering(move |got| {
@@ -24,17 +24,19 @@ impl Service {
         Self { backend, status }
     }
 
-    fn answers(&self, status: u16) {
+    /// From now on.
+    pub fn answers(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
     }
 
-    fn served(&self) -> usize {
+    /// Requests so far.
+    pub fn served(&self) -> usize {
         self.backend.count()
     }
 }
 
 /// Upstreams with their other fields, and one route for each under its name, with more fields.
-fn document(upstreams: &[(&str, &str, &str)], more: &str) -> String {
+pub fn document(upstreams: &[(&str, &str, &str)], more: &str) -> String {
     let (mut all, mut routes) = (String::new(), String::new());
     for (name, targets, fields) in upstreams {
         all.push_str(&format!("  {name}: {{ targets: [{targets}]{fields} }}\n"));
@@ -45,7 +47,8 @@ fn document(upstreams: &[(&str, &str, &str)], more: &str) -> String {
     format!("upstreams:\n{all}gateways:\n  web:\n    hosts: ['*']\n    routes:\n{routes}")
 }
 
-fn url(service: &Service) -> String {
+/// As a target in a list.
+pub fn url(service: &Service) -> String {
     format!("'{}'", service.backend.url())
 }
 

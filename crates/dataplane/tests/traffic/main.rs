@@ -4,6 +4,7 @@
 
 mod access_log;
 mod backend;
+mod breakers;
 mod client;
 mod edge;
 mod exchange;

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use sluice_dataplane::{Bound, Dataplane, Edge, Listener, Settings};
 use sluice_document::{Format, PartKey, decode_part, parse, split};
-use sluice_shared_store::{Config, SharedStore};
+use sluice_shared_store::{Config, Driver, Members, SharedMemory, SharedStore};
 use sluice_snapshot::{Change, CompileBudget, NodeContext, Published, Snapshot, compile_changes};
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::{Log, Settings as LogSettings};
@@ -88,15 +88,36 @@ impl Node {
         Self::logging(document, bound, workers, &unheard)
     }
 
+    /// One of several that share what they keep; these are there.
+    pub fn sharing(document: &str, name: &str, memory: &SharedMemory, live: &[&str]) -> Self {
+        let bound = Dataplane::bind(settings(1, Edge::default())).unwrap();
+        let unheard = Log::to(&LogSettings::default(), std::io::sink()).unwrap();
+        let metrics = Metrics::new();
+        let shared = SharedStore::start(Config {
+            driver: Driver::Memory(memory.clone()),
+            ..Config::alone(name, metrics.clone())
+        });
+        let shared = shared.unwrap();
+        shared.members(Members {
+            live: live.iter().map(|name| (*name).to_owned()).collect(),
+            without_store: 0,
+        });
+        Self::made(document, bound, 1, &unheard, metrics, &shared)
+    }
+
     pub fn logging(document: &str, bound: Bound, workers: usize, log: &Log) -> Self {
+        let metrics = Metrics::new();
+        let shared = SharedStore::start(Config::alone("n1", metrics.clone())).unwrap();
+        Self::made(document, bound, workers, log, metrics, &shared)
+    }
+
+    fn made(document: &str, bound: Bound, workers: usize, log: &Log, metrics: Metrics, shared: &SharedStore) -> Self {
         let addresses = bound.addresses().map(|(_, address)| address).collect();
         let parts = parts(document);
         let first = compile(&BTreeMap::new(), &parts, &Snapshot::empty(), 1);
         let published = Published::new(workers, first).unwrap();
-        let metrics = Metrics::new();
-        let shared = SharedStore::start(Config::alone("n1", metrics.clone())).unwrap();
         let dataplane = bound
-            .start(&published, &shared, &metrics, log, tokio::runtime::Handle::current())
+            .start(&published, shared, &metrics, log, tokio::runtime::Handle::current())
             .unwrap();
         Self {
             dataplane,
