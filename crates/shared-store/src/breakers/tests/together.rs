@@ -122,11 +122,22 @@ fn redis(server: &Server) -> Driver {
     })
 }
 
+/// When a node began to refuse.
+fn opened_at(mut changes: tokio::sync::broadcast::Receiver<crate::Transition>) -> SystemTime {
+    loop {
+        let change = changes.try_recv().expect("it opened");
+        if change.to == Kind::Open {
+            return change.at;
+        }
+    }
+}
+
 /// One breaker's life, whatever the store is.
 async fn a_life(nodes: Vec<Node>) {
     for node in &nodes {
         node.until(|view| view.shared && view.epoch > 0).await;
     }
+    let changes: Vec<_> = nodes.iter().map(|node| node.store.breakers().transitions()).collect();
     for _ in 0..12 {
         assert_eq!(nodes[0].attempt(Verdict::Failure), Admission::Pass);
         assert_eq!(nodes[1].attempt(Verdict::Failure), Admission::Pass);
@@ -147,6 +158,13 @@ async fn a_life(nodes: Vec<Node>) {
                 .contains("sluice_breaker_state{upstream=\"orders\",route=\"\"} 3")
         );
     }
+    let opened: Vec<SystemTime> = changes.into_iter().map(opened_at).collect();
+    let spread = opened
+        .iter()
+        .max()
+        .unwrap()
+        .duration_since(*opened.iter().min().unwrap());
+    eprintln!("from the first node that refused to the last: {:?}", spread.unwrap());
     // It is well again. All ask; one has the probes, which are two.
     let mut probes = 0;
     let closed = async {
@@ -213,6 +231,13 @@ async fn nodes_that_share_a_redis_open_probe_and_close_together() {
 }
 
 #[tokio::test]
+async fn nodes_whose_redis_lets_nobody_publish_ask_often_enough() {
+    let server = Server::start();
+    assert_eq!(server.cli(&["ACL", "SETUSER", "default", "resetchannels"]), "OK");
+    a_life_over(&server, &redis(&server)).await;
+}
+
+#[tokio::test]
 async fn nodes_that_share_a_redis_cluster_do_so_too_and_hear_it_on_a_channel_of_its_shard() {
     let server = Server::with(&["--cluster-enabled", "yes"]);
     assert_eq!(server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
@@ -224,6 +249,49 @@ async fn nodes_that_share_a_redis_cluster_do_so_too_and_hear_it_on_a_channel_of_
     let published = server.cli(&["INFO", "commandstats"]);
     assert!(published.contains("cmdstat_spublish:"), "{published}");
     assert!(!published.contains("cmdstat_publish:"), "{published}");
+}
+
+#[tokio::test]
+async fn a_node_that_dies_with_the_probe_is_followed_by_another() {
+    let mut nodes = three(&Driver::Memory(SharedMemory::default()), &rule());
+    for node in &nodes {
+        node.until(|view| view.shared && view.epoch > 0).await;
+    }
+    for _ in 0..12 {
+        nodes[0].attempt(Verdict::Failure);
+        nodes[1].attempt(Verdict::Failure);
+    }
+    nodes[2].does(Kind::Open).await;
+    let prober = async {
+        loop {
+            for (at, node) in nodes.iter().enumerate() {
+                // Its probe never ends.
+                if let Admission::Probe(_) = node.cell.admit(node.store.now()) {
+                    return at;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let prober = tokio::time::timeout(PATIENCE, prober).await.expect("somebody probes");
+    drop(nodes.remove(prober));
+    let closed = async {
+        loop {
+            if nodes
+                .iter()
+                .any(|node| node.attempt(Verdict::Success) == Admission::Pass)
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed)
+        .await
+        .expect("another one probes");
+    for node in &nodes {
+        node.does(Kind::Closed).await;
+    }
 }
 
 #[tokio::test]
