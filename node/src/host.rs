@@ -7,6 +7,7 @@ use sluice_consensus::Store;
 use sluice_demo::{BoxFuture, NodeSpec, RunningNode, StartNode};
 use sluice_node::running::Running;
 use sluice_node::settings::{self, Loaded, Settings, Sources};
+use sluice_shared_store::SharedMemory;
 use sluice_telemetry::log::{Form, Log, LogError, Settings as LogSettings};
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
@@ -29,8 +30,11 @@ const LAST: Duration = Duration::from_secs(1);
 /// The process as the commands see it.
 pub(crate) struct Binary;
 
-/// Starts nodes of the demo, each on a runtime of its own.
-struct Starter;
+/// Starts nodes of the demo, each on a runtime of its own, all with one memory for what they share.
+#[derive(Default)]
+struct Starter {
+    memory: SharedMemory,
+}
 
 /// A node of the demo.
 struct Member {
@@ -94,8 +98,8 @@ impl Host for Binary {
         let stop = async {
             stopped().await;
         };
-        let outcome =
-            runtime.block_on(async { sluice_demo::run(options, &Starter, stop, &mut std::io::stdout()).await });
+        let outcome = runtime
+            .block_on(async { sluice_demo::run(options, &Starter::default(), stop, &mut std::io::stdout()).await });
         runtime.shutdown_timeout(LAST);
         match outcome {
             Ok(()) => Exit::Done,
@@ -118,7 +122,7 @@ impl Host for Binary {
 /// Runs a node until it is told to stop.
 async fn one_node(settings: Settings, rows: &[settings::Row], log: &Log) -> Exit {
     let name = settings.name.clone();
-    let running = match Running::start(settings, rows, log).await {
+    let running = match Running::start(settings, rows, log, None).await {
         Ok(running) => running,
         Err(error) => return failed(&error),
     };
@@ -264,7 +268,9 @@ impl StartNode for Starter {
             });
             let log = log.map_err(|error| error.to_string())?;
             let runtime = runtime(&log).map_err(|error| error.to_string())?;
-            let started = runtime.spawn(async move { Running::start(loaded.settings, &loaded.rows, &log).await });
+            let memory = Some(self.memory.clone());
+            let started =
+                runtime.spawn(async move { Running::start(loaded.settings, &loaded.rows, &log, memory).await });
             let running = match started.await {
                 Ok(Ok(running)) => running,
                 Ok(Err(error)) => {
@@ -300,12 +306,17 @@ fn sources(spec: &NodeSpec) -> Sources {
         ("edge.drain_delay", "0s".to_owned()),
         ("edge.drain_timeout", "5s".to_owned()),
     ];
+    let redis = spec.redis.iter().map(|url| ("redis.url", url.clone()));
     let secrets = [
         ("SLUICE_CLUSTER_TOKEN", spec.cluster_token.clone()),
         ("SLUICE_ADMIN_TOKEN", spec.admin_token.clone()),
     ];
     Sources {
-        flags: flags.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+        flags: flags
+            .into_iter()
+            .chain(redis)
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
         environment: secrets.map(|(key, value)| (key.to_owned(), value)).to_vec(),
         file: None,
         host_name: None,

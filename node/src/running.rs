@@ -15,7 +15,7 @@ use sluice_consensus::{OpenOptions, Store, StoreError, Timings};
 use sluice_control::{Config, Control, End};
 use sluice_dataplane::{Dataplane, Edge, Listener};
 use sluice_peer::{Identity, Link, Secret};
-use sluice_shared_store::SharedStore;
+use sluice_shared_store::{Driver, SharedMemory, SharedStore};
 use sluice_snapshot::{NodeContext, Published, Snapshot};
 use sluice_telemetry::Metrics;
 use sluice_telemetry::log::Log;
@@ -27,6 +27,9 @@ use tokio::task::AbortHandle;
 
 /// How long a node that stops waits for who reads its access log.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// How long a node that stops tries to give back what it holds of the limits.
+const LEASES: Duration = Duration::from_millis(200);
 
 /// Why a node does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,7 @@ pub struct Running {
     turning_away: AbortHandle,
     admin: Serving,
     addresses: Addresses,
+    shared: SharedStore,
     _aborts: Option<aborts::Watch>,
 }
 
@@ -89,11 +93,17 @@ pub struct Addresses {
 // === impl Running ===
 
 impl Running {
-    /// Starts a node; done once it listens and its admin API answers.
+    /// Starts a node; done once it listens and its admin API answers. Without a Redis it keeps shared state in `memory`,
+    /// which others may hold too, or in one of its own.
     ///
     /// # Errors
     /// [`NodeError`]. What was begun is ended again.
-    pub async fn start(settings: Settings, rows: &[Row], log: &Log) -> Result<Self, NodeError> {
+    pub async fn start(
+        settings: Settings,
+        rows: &[Row],
+        log: &Log,
+        memory: Option<SharedMemory>,
+    ) -> Result<Self, NodeError> {
         let bound = Dataplane::bind(traffic(&settings))?;
         let listeners: Vec<String> = settings
             .listen
@@ -132,7 +142,7 @@ impl Running {
             peer: link.local_addr(),
         };
         let published = Published::new(settings.workers.get(), Snapshot::empty())?;
-        let shared = SharedStore::start(sluice_shared_store::Config::alone(&settings.name, metrics.clone()))?;
+        let shared = SharedStore::start(shared_state(&settings, memory, metrics.clone()))?;
         let dataplane = bound.start(&published, &shared, &metrics, log, Handle::current())?;
         let control = Control::start(Config {
             store,
@@ -152,7 +162,7 @@ impl Running {
             ephemeral: settings.ephemeral,
             end,
             rehearsals: aborts.as_ref().map(aborts::Watch::rehearsals).unwrap_or_default(),
-            shared,
+            shared: shared.clone(),
         })
         .await?;
         let admin = admin.serve(sluice_admin::Config {
@@ -173,6 +183,7 @@ impl Running {
             turning_away,
             admin,
             addresses,
+            shared,
             _aborts: aborts,
         })
     }
@@ -192,6 +203,8 @@ impl Running {
         self.control.set_draining(true);
         self.dataplane.drain().await;
         self.dataplane.stop();
+        // What it holds of the limits is free for the others at once, instead of when its leases end.
+        self.shared.limits().leave(LEASES).await;
         self.control.shutdown().await;
         self.admin.stop();
         let dataplane = self.dataplane;
@@ -210,6 +223,28 @@ async fn turn_away_while_draining(control: Control, dataplane: Dataplane) {
         dataplane.turn_away(true);
         control.draining_is(false).await;
         dataplane.turn_away(false);
+    }
+}
+
+/// What shared state is started with.
+fn shared_state(settings: &Settings, memory: Option<SharedMemory>, metrics: Metrics) -> sluice_shared_store::Config {
+    let driver = match (&settings.redis, memory) {
+        (Some(redis), _) => Driver::Redis(redis.clone()),
+        (None, Some(memory)) => Driver::Memory(memory),
+        (None, None) => {
+            tracing::info!("limits and breakers are of this node alone: no redis.url is set");
+            Driver::Memory(SharedMemory::default())
+        }
+    };
+    let secret = settings.cluster_token.as_ref();
+    sluice_shared_store::Config {
+        node: settings.name.clone(),
+        cluster: settings.cluster.clone(),
+        secret: secret.map_or_else(Vec::new, |token| token.expose().as_bytes().to_vec()),
+        driver,
+        metrics,
+        new_keys_per_second: settings.new_keys,
+        keys: sluice_shared_store::Config::KEYS,
     }
 }
 

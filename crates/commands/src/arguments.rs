@@ -207,6 +207,9 @@ pub(crate) struct Demo {
     /// Threads for traffic of each node
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,
+    /// Let the nodes count limits in this Redis [default: in memory, which the nodes share]
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
 }
 
 /// `sluice rescue`: what a node's folder is to be made to do.

@@ -133,6 +133,7 @@ fn run_demo(demo: &Demo, program: &str, host: &dyn Host) -> Exit {
         program: program.to_owned(),
         notes: Some(sluice_demo::running::folder()),
         workers: usize::from(demo.workers),
+        redis: demo.redis.clone(),
     })
 }
 

@@ -31,6 +31,8 @@ pub struct NodeSpec {
     pub admin_token: String,
     /// Threads for traffic.
     pub workers: usize,
+    /// Where the nodes keep shared state, as `redis.url` says it; without it in this process.
+    pub redis: Option<String>,
 }
 
 /// Whoever can start a node in this process.

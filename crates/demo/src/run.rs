@@ -34,6 +34,8 @@ pub struct Options {
     pub notes: Option<PathBuf>,
     /// Threads for traffic of each node.
     pub workers: usize,
+    /// Keep shared state there, as `redis.url` says it; without it the nodes keep it in this process.
+    pub redis: Option<String>,
 }
 
 /// Why the demo ended other than by being asked to. Each says what to do.
@@ -227,6 +229,7 @@ fn specs(options: &Options, folder: &Folder, admin_token: &str) -> Result<Vec<No
         cluster_token: cluster_token.clone(),
         admin_token: admin_token.to_owned(),
         workers: options.workers,
+        redis: options.redis.clone(),
     });
     Ok(specs.collect())
 }

@@ -128,6 +128,7 @@ fn options(offset: u16, folder: &std::path::Path) -> Options {
         program: "sluice".into(),
         notes: Some(folder.to_owned()),
         workers: 1,
+        redis: None,
     }
 }
 

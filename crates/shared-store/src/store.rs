@@ -10,7 +10,7 @@ use crate::redis::Redis;
 use crate::store_metrics::StoreMetrics;
 use sluice_shared_state::Moment;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
 
 /// A node's shared state. Clones are the same; its tasks live on the runtime on which it was started.
@@ -38,10 +38,17 @@ pub enum StoreState {
     Memory,
     /// In use.
     Reached,
-    /// Not asked, since when and why.
+    /// In use, but what is kept there may vanish.
+    Doubted {
+        /// When that was found.
+        since: SystemTime,
+        /// Why, and what to do, for people.
+        why: String,
+    },
+    /// Not asked, since when and why. Of a store in several parts: one of them at least.
     Away {
         /// When it was found away.
-        since: std::time::SystemTime,
+        since: SystemTime,
         /// What is wrong, for people.
         why: String,
     },
@@ -67,6 +74,7 @@ impl SharedStore {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let metrics = Arc::new(StoreMetrics::new(&config.metrics));
+        let state = watch::Sender::new(StoreState::Memory);
         let backend = match &config.driver {
             Driver::Memory(shared) => {
                 metrics.up(true);
@@ -75,14 +83,16 @@ impl SharedStore {
             Driver::Redis(settings) if settings.urls.is_empty() => {
                 return Err(StartError::Settings("there is no redis.url".to_owned()));
             }
-            Driver::Redis(settings) => Backend::Redis(Redis::start(settings, &config.cluster, clock, metrics)),
+            Driver::Redis(settings) => {
+                Backend::Redis(Redis::start(settings, &config.cluster, clock, metrics, state.clone()))
+            }
         };
         let backend = Arc::new(backend);
         Ok(Self {
             breakers: Breakers::start(&config, clock, Arc::clone(&backend)),
             limits: Limits::start(&config, clock, backend),
             clock,
-            state: watch::Sender::new(StoreState::Memory),
+            state,
         })
     }
 

@@ -30,6 +30,7 @@ pub use units::HostPort;
 use ipnet::IpNet;
 use serde::Serialize;
 use sluice_dataplane::MaxMemory;
+use sluice_shared_store::RedisSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -67,6 +68,10 @@ pub struct Settings {
     pub advertise: Advertise,
     /// What holds on every connection.
     pub edge: Edge,
+    /// The Redis that the nodes count in.
+    pub redis: Option<RedisSettings>,
+    /// Keys that it may be asked about for the first time in one second.
+    pub new_keys: u32,
 }
 
 /// `listen`. Port 0 lets the system choose.

@@ -5,6 +5,7 @@ use super::registry::{self, Built, Kind};
 use super::sources::{Gathered, Given, Sources};
 use super::{Advertise, Edge, HostPort, Listen, Listener, Loaded, Row, Settings, tokens, units};
 use sluice_dataplane::MaxMemory;
+use sluice_shared_store::{RedisSettings, RedisUrl};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -194,6 +195,11 @@ impl Reader {
             admin: self.one("advertise.admin", units::host_port),
         };
         let edge = self.edge();
+        let redis = self.redis();
+        let new_keys = self.one("redis.new_keys", |text| match units::count(text)? {
+            0 => Err("it may not be 0: no limit would ever be counted together".to_owned()),
+            n => u32::try_from(n).map_err(|_| format!("{n} is more than {}", u32::MAX)),
+        });
         let initial = self.pairs("initial", |name, address| {
             units::name(name)?;
             units::host_port(address)
@@ -217,6 +223,8 @@ impl Reader {
             listen: listen?,
             advertise,
             edge: edge?,
+            redis,
+            new_keys: new_keys?,
         };
         self.membership(&settings);
         self.reachable(&settings);
@@ -355,6 +363,70 @@ impl Reader {
             );
         }
         Some(edge)
+    }
+
+    fn redis(&mut self) -> Option<RedisSettings> {
+        let urls = self.one("redis.url", |text| {
+            let url = |url: &str| {
+                url.parse()
+                    .map_err(|why| format!("{url:?} is no address of a Redis: {why}"))
+            };
+            text.split(',')
+                .map(str::trim)
+                .map(url)
+                .collect::<Result<Vec<RedisUrl>, _>>()
+        });
+        let word = |text: &str| match text {
+            "" => Err("it is empty".to_owned()),
+            text => Ok(text.to_owned()),
+        };
+        let path = |text: &str| word(text).map(PathBuf::from);
+        let settings = RedisSettings {
+            urls: urls.unwrap_or_default(),
+            user: self.one("redis.user", word),
+            password_file: self.one("redis.password_file", path),
+            sentinel: self.one("redis.sentinel", word),
+            ca: self.one("redis.ca", path),
+            cluster: self.one("redis.cluster", units::switch).unwrap_or_default(),
+        };
+        let RedisSettings { urls, .. } = &settings;
+        let said = [
+            ("redis.user", settings.user.is_some()),
+            ("redis.password_file", settings.password_file.is_some()),
+            ("redis.sentinel", settings.sentinel.is_some()),
+            ("redis.ca", settings.ca.is_some()),
+            ("redis.cluster", settings.cluster),
+        ];
+        if urls.is_empty() {
+            // One that cannot be read was told already.
+            if self.given("redis.url").items.is_empty() {
+                for (key, _) in said.iter().filter(|(_, said)| *said) {
+                    self.invalid(
+                        key,
+                        "it says how Redis is reached, but not where: set redis.url too".to_owned(),
+                    );
+                }
+            }
+            return None;
+        }
+        if settings.sentinel.is_some() && settings.cluster {
+            self.all.faults.push(Fault::Clash(
+                "redis.sentinel and redis.cluster are both set: a Redis Cluster has no Sentinels; leave one out"
+                    .to_owned(),
+            ));
+        }
+        if urls.len() > 1 && settings.sentinel.is_none() && !settings.cluster {
+            let why =
+                "it names several: say what they are by redis.sentinel or redis.cluster, or name the primary alone";
+            self.invalid("redis.url", why.to_owned());
+        }
+        if settings.ca.is_some() && !urls.iter().any(|url| url.tls) {
+            self.invalid(
+                "redis.ca",
+                "redis.url does not begin with rediss://, so nothing is held against it".to_owned(),
+            );
+        }
+        Some(settings)
     }
 
     fn membership(&mut self, settings: &Settings) {

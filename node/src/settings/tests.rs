@@ -135,15 +135,11 @@ fn a_wrong_type_in_the_file_is_told_with_what_is_expected() {
 
 #[test]
 fn settings_of_features_to_come_are_refused_by_their_own_message_unless_they_ask_for_nothing() {
-    for (key, value) in [
-        ("redis.url", "redis://h"),
-        ("otlp.endpoint", "http://h"),
-        ("listen.https", "0.0.0.0:8443"),
-    ] {
+    for (key, value) in [("otlp.endpoint", "http://h"), ("listen.https", "0.0.0.0:8443")] {
         let fault = one_fault(&[(key, value)], &[], "");
         assert!(fault.contains("not built yet"), "{fault}");
     }
-    assert!(one_fault(&[], &[], "redis = 'redis://h'\n").contains("redis.url is not built yet"));
+    assert!(one_fault(&[], &[], "otlp = 'http://h'\n").contains("otlp.endpoint is not built yet"));
     assert!(Settings::load(&sources(&[], &[], "[listen]\nhttps = []\n")).is_ok());
 }
 
@@ -341,7 +337,7 @@ fn the_command_line_takes_every_setting_by_its_flag() {
     assert!(sources.flags.contains(&("ephemeral".into(), "true".into())));
     assert_eq!(sources.flags.iter().filter(|(key, _)| key == "join").count(), 2);
     assert!(
-        parse(&["--redis", "redis://h"]).is_ok(),
+        parse(&["--otlp", "http://h"]).is_ok(),
         "refused later, by its own message"
     );
     assert!(parse(&["--cluster-token", "x"]).is_err(), "a secret is no flag");
@@ -381,4 +377,60 @@ fn what_is_known_of_the_edge_is_read_in_its_units() {
     assert_eq!(off.settings.edge.max_memory, MaxMemory::Unbounded);
     assert!(one_fault(&[("edge.max_memory", "1MiB")], &[], "").contains("64MiB"));
     assert!(one_fault(&[("edge.proxy_protocol", "balancer")], &[], "").contains("CIDR"));
+}
+
+#[test]
+fn where_the_shared_state_is_has_a_short_name_and_is_read() {
+    let flag = Settings::load(&sources(
+        &[("redis", "rediss://h:1,redis://[::1]"), ("redis.sentinel", "main")],
+        &[],
+        "",
+    ));
+    let settings = flag.unwrap().settings.redis.unwrap();
+    let urls: Vec<String> = settings.urls.iter().map(ToString::to_string).collect();
+    assert_eq!(urls, ["rediss://h:1", "redis://[::1]:6379"]);
+    assert_eq!(settings.sentinel.as_deref(), Some("main"));
+    let file = "redis = 'redis://h'\n";
+    assert!(
+        Settings::load(&sources(&[], &[], file))
+            .unwrap()
+            .settings
+            .redis
+            .is_some()
+    );
+    let table = "[redis]\nurl = 'redis://h'\nuser = 'sluice'\npassword_file = '/run/secrets/redis'\nnew_keys = 5\n";
+    let settings = Settings::load(&sources(&[], &[], table)).unwrap().settings;
+    assert_eq!(settings.new_keys, 5);
+    let redis = settings.redis.unwrap();
+    assert_eq!(redis.user.as_deref(), Some("sluice"));
+    assert_eq!(redis.password_file.as_deref(), Some(Path::new("/run/secrets/redis")));
+    let none = Settings::load(&sources(&[], &[], "")).unwrap().settings;
+    assert_eq!((none.redis, none.new_keys), (None, 20_000));
+}
+
+#[test]
+fn what_is_wrong_about_the_shared_state_names_the_setting() {
+    let redis = ("redis.url", "redis://h");
+    for (flags, told) in [
+        (vec![("redis.url", "h:6379")], "redis.url"),
+        (
+            vec![("redis.url", "redis://me:secret@h")],
+            "give these as redis.user and redis.password_file",
+        ),
+        (
+            vec![("redis.url", "redis://a,redis://b")],
+            "say what they are by redis.sentinel or redis.cluster",
+        ),
+        (vec![("redis.user", "me")], "redis.user"),
+        (vec![("redis.cluster", "true")], "set redis.url too"),
+        (vec![redis, ("redis.ca", "/ca.pem")], "redis.ca"),
+        (
+            vec![redis, ("redis.sentinel", "main"), ("redis.cluster", "true")],
+            "leave one out",
+        ),
+        (vec![redis, ("redis.new_keys", "0")], "redis.new_keys"),
+    ] {
+        let fault = one_fault(&flags, &[], "");
+        assert!(fault.contains(told), "{told:?} is not in {fault:?}");
+    }
 }

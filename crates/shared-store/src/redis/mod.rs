@@ -31,6 +31,7 @@ pub(crate) use scripts::BREAKER;
 use crate::backend::{CallError, News, Partition, Reach};
 use crate::clock::Clock;
 use crate::config::RedisSettings;
+use crate::store::StoreState;
 use crate::store_metrics::StoreMetrics;
 use cluster::{Cluster, Primaries};
 use live::Door;
@@ -41,6 +42,7 @@ use sentinel::Sentinels;
 use sluice_shared_state::breaker;
 use sluice_shared_state::ledger::{self, Header, Request, Served, wire};
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::AbortHandle;
 
@@ -54,15 +56,21 @@ pub(crate) struct Redis {
     parts: Arc<Parts>,
     primaries: Arc<Primaries>,
     metrics: Arc<StoreMetrics>,
-    /// Follows Sentinels or a Cluster.
-    follower: Option<AbortHandle>,
+    /// What tells how it is, and what follows Sentinels or a Cluster.
+    tasks: Vec<AbortHandle>,
 }
 
 // === impl Redis ===
 
 impl Redis {
-    /// Starts to connect. Needs a tokio runtime. There must be a url.
-    pub(crate) fn start(settings: &RedisSettings, cluster: &str, clock: Clock, metrics: Arc<StoreMetrics>) -> Self {
+    /// Starts to connect. Needs a tokio runtime. There must be a url. How the store is, `state` is told.
+    pub(crate) fn start(
+        settings: &RedisSettings,
+        cluster: &str,
+        clock: Clock,
+        metrics: Arc<StoreMetrics>,
+        state: watch::Sender<StoreState>,
+    ) -> Self {
         let count = if settings.cluster { CLUSTER_PARTITIONS } else { 1 };
         let parts = Arc::new(Parts::new(Names::new(cluster), count));
         let primaries = Arc::new(Primaries::default());
@@ -92,12 +100,13 @@ impl Redis {
                 None
             }
         };
+        let teller = tokio::spawn(tell(Arc::clone(&parts), Arc::clone(&primaries), state)).abort_handle();
         Self {
             cluster: settings.cluster,
             parts,
             primaries,
             metrics,
-            follower,
+            tasks: follower.into_iter().chain([teller]).collect(),
         }
     }
 
@@ -190,20 +199,51 @@ impl Redis {
         self.parts.heard(partition)
     }
 
-    /// Why what is kept there may vanish, of the first primary where it may.
-    pub(crate) fn doubt(&self) -> Option<Arc<str>> {
-        self.primaries.all().iter().find_map(|primary| primary.doubt())
-    }
-
     pub(crate) fn reach(&self, partition: Partition) -> watch::Receiver<Reach> {
         self.parts.reach(partition)
     }
 }
 
+/// Tells how the store is whenever that changes.
+async fn tell(parts: Arc<Parts>, primaries: Arc<Primaries>, to: watch::Sender<StoreState>) {
+    let mut changes = parts.changes();
+    loop {
+        let doubt = primaries.all().iter().find_map(|primary| primary.doubt());
+        to.send_if_modified(|now| {
+            let next = state(&parts, doubt, now);
+            let differs = next != *now;
+            *now = next;
+            differs
+        });
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The state of the whole, after it was `before`.
+fn state(parts: &Parts, doubt: Option<Arc<str>>, before: &StoreState) -> StoreState {
+    if let Some((since, why)) = parts.away() {
+        let why = why.to_string();
+        return StoreState::Away { since, why };
+    }
+    match (doubt, before) {
+        (None, _) => StoreState::Reached,
+        (Some(doubt), StoreState::Doubted { since, why }) if **why == *doubt => StoreState::Doubted {
+            since: *since,
+            why: why.clone(),
+        },
+        (Some(doubt), _) => StoreState::Doubted {
+            since: SystemTime::now(),
+            why: doubt.to_string(),
+        },
+    }
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
-        if let Some(follower) = &self.follower {
-            follower.abort();
+        for task in &self.tasks {
+            task.abort();
         }
         for primary in self.primaries.all() {
             primary.end();

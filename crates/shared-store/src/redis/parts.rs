@@ -16,6 +16,8 @@ pub(super) struct Parts {
     names: Names,
     list: Box<[Part]>,
     news: broadcast::Sender<News>,
+    /// Rises when a partition is reached or not, and when a primary is doubted or not.
+    changes: watch::Sender<u64>,
 }
 
 /// One partition.
@@ -44,6 +46,7 @@ impl Parts {
                 })
                 .collect(),
             news: broadcast::Sender::new(NEWS),
+            changes: watch::Sender::new(0),
         }
     }
 
@@ -91,6 +94,23 @@ impl Parts {
         self.part(partition).reach.subscribe()
     }
 
+    /// A number that changes when how the store is may have.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|times| *times += 1);
+    }
+
+    /// Since when the first partition that is away is, and why.
+    pub(super) fn away(&self) -> Option<(SystemTime, Arc<str>)> {
+        self.list.iter().find_map(|part| match &*part.reach.borrow() {
+            Reach::Reached => None,
+            Reach::Away { since, why } => Some((*since, Arc::clone(why))),
+        })
+    }
+
     /// Whether each partition's primary is asked.
     pub(super) fn all_reached(&self) -> bool {
         self.list.iter().all(|part| *part.reach.borrow() == Reach::Reached)
@@ -98,13 +118,14 @@ impl Parts {
 
     /// Tells those who watch, if it is something else. Of a store that stays away, since when stays.
     pub(super) fn set_reach(&self, partition: Partition, reach: &Reach) {
-        self.part(partition)
+        let changed = self
+            .part(partition)
             .reach
             .send_if_modified(|now| match (&mut *now, reach) {
                 (Reach::Away { why, .. }, Reach::Away { why: other, .. }) => {
-                    let other_words = why != other;
+                    let differ = why != other;
                     *why = Arc::clone(other);
-                    other_words
+                    differ
                 }
                 (now, reach) if *now != *reach => {
                     *now = reach.clone();
@@ -112,6 +133,9 @@ impl Parts {
                 }
                 _ => false,
             });
+        if changed {
+            self.changed();
+        }
     }
 
     /// Takes what a server sends by itself.

@@ -391,7 +391,7 @@ impl Primary {
     }
 
     fn doubts(&self, doubt: Option<String>) {
-        self.doubt.send_if_modified(|now| {
+        let changed = self.doubt.send_if_modified(|now| {
             if now.as_deref() == doubt.as_deref() {
                 return false;
             }
@@ -401,6 +401,9 @@ impl Primary {
             *now = doubt.map(Arc::from);
             true
         });
+        if changed {
+            self.parts.changed();
+        }
     }
 
     /// Hears what is published of partitions. Where that is not allowed they are polled alone.

@@ -212,10 +212,32 @@ async fn a_redis_that_evicts_any_key_is_used_and_doubted() {
     let server = Server::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let driver = Driver::at(&server.url());
     driver.reached().await;
-    let doubt = driver.redis.doubt().expect("a doubt");
-    assert!(doubt.contains("maxmemory-policy allkeys-lru"), "{doubt}");
+    let doubted = driver.is(|state| matches!(state, StoreState::Doubted { .. })).await;
+    let StoreState::Doubted { why, .. } = doubted else {
+        unreachable!("it was just seen")
+    };
+    assert!(why.contains("maxmemory-policy allkeys-lru"), "{why}");
     let sound = Server::start();
     let driver = Driver::at(&sound.url());
-    driver.reached().await;
-    assert_eq!(driver.redis.doubt(), None);
+    driver.is(|state| *state == StoreState::Reached).await;
+}
+
+#[tokio::test]
+async fn how_the_store_is_is_told_with_the_reason_and_since_when() {
+    let mut server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.is(|state| *state == StoreState::Reached).await;
+    server.kill();
+    let refused =
+        |state: &StoreState| matches!(state, StoreState::Away { why, .. } if why.contains("Connection refused"));
+    let StoreState::Away { since, .. } = driver.is(refused).await else {
+        unreachable!("it was just seen")
+    };
+    // Somebody who never answers sits there now.
+    let _mute = std::net::TcpListener::bind(("127.0.0.1", server.port())).expect("the port is free");
+    let late = |state: &StoreState| matches!(state, StoreState::Away { why, .. } if why.contains("did not answer"));
+    let StoreState::Away { since: still, .. } = driver.is(late).await else {
+        unreachable!("it was just seen")
+    };
+    assert_eq!(since, still, "it is the same outage");
 }

@@ -25,6 +25,7 @@ async fn soon<T>(event: impl Future<Output = T>) -> T {
 
 struct Driver {
     redis: Redis,
+    state: watch::Sender<StoreState>,
     metrics: Metrics,
 }
 
@@ -32,8 +33,9 @@ impl Driver {
     fn start(settings: &RedisSettings) -> Self {
         let metrics = Metrics::new();
         let counted = Arc::new(StoreMetrics::new(&metrics));
-        let redis = Redis::start(settings, "shop", Clock::start(), counted);
-        Self { redis, metrics }
+        let state = watch::Sender::new(StoreState::Memory);
+        let redis = Redis::start(settings, "shop", Clock::start(), counted, state.clone());
+        Self { redis, state, metrics }
     }
 
     fn at(url: &str) -> Self {
@@ -62,6 +64,12 @@ impl Driver {
             "{because:?} is not {:?}",
             self.redis.reach(Partition(0)).borrow()
         );
+    }
+
+    /// Waits until the whole is so.
+    async fn is(&self, so: impl FnMut(&StoreState) -> bool) -> StoreState {
+        let mut state = self.state.subscribe();
+        soon(state.wait_for(so)).await.expect("it is told").clone()
     }
 
     async fn echo(&self, text: &str) -> Result<Vec<String>, CallError> {
