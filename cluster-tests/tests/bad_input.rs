@@ -320,8 +320,8 @@ async fn wrong_settings_are_told_before_anything_is_touched() {
         (vec!["--initial", "n1"], "initial"),
         (vec!["--colour", "blue"], "colour"),
         (vec!["--workers", "many"], "workers"),
-        (vec!["--redis", "127.0.0.1:1"], "redis.url"),
-        (vec!["--redis-sentinel", "main"], "redis.sentinel"),
+        (vec!["--redis", "127.0.0.1:1"], "redis-url"),
+        (vec!["--redis-sentinel", "main"], "redis-sentinel"),
     ] {
         let output = world.path("flags.log");
         let data = world.path("never-made");

@@ -203,6 +203,7 @@ impl Control {
         };
         control.spawn(events::watch(Arc::clone(&core), control.ready.clone()));
         control.spawn(status::tell(Arc::clone(&core), told));
+        control.spawn(status::count_members(Arc::clone(&core)));
         control.spawn(leader::give_way(Arc::clone(&core)));
         control.spawn(trial::watch(Arc::clone(&core)));
         control.spawn(crate::shared::enforce(Arc::clone(&core)));

@@ -17,13 +17,14 @@
 //!                                        └──────────────────────────▶ publish ▸ workers swap ▸ live ▸ told to all
 //! ```
 //!
-//! Pure and tested by value: `boot_guard`, `readiness`, `trial::deadline`, `events::picture`, `membership::forming`,
-//! `membership::admission`, `change::plan`, `digest`, `shared::{overrides, breakers, limits}`. Around them are shells that ask, write and
-//! wait.
+//! Pure and tested by value: `boot_guard`, `census`, `readiness`, `trial::deadline`, `events::picture`,
+//! `membership::forming`, `membership::admission`, `change::plan`, `digest`, `shared::{overrides, breakers, limits}`.
+//! Around them are shells that ask, write and wait.
 
 #![forbid(unsafe_code)]
 
 mod boot_guard;
+mod census;
 mod change;
 mod compile;
 mod control;

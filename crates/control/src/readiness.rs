@@ -3,13 +3,14 @@
 //! A fault that all nodes share must not empty the balancer: it stands in the body, and the status
 //! stays 200.
 
-use std::time::Duration;
+use sluice_shared_store::StoreState;
+use std::time::{Duration, SystemTime};
 
 /// How long a start waits for a leader before a stored configuration is enough.
 pub(crate) const WITHOUT_LEADER: Duration = Duration::from_secs(10);
 
 /// What is known about this node. Durations are ages.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// It belongs to a cluster.
     pub formed: bool,
@@ -41,6 +42,10 @@ pub(crate) struct Facts {
     pub stale_warn: Duration,
     /// `cluster.stale.unready_after`.
     pub unready_after: Option<Duration>,
+    /// How the store of shared state is.
+    pub store: StoreState,
+    /// The wall clock, which the store's times are of.
+    pub now: SystemTime,
 }
 
 /// What follows.
@@ -121,7 +126,42 @@ fn degraded(facts: &Facts) -> Vec<(&'static str, Duration, String)> {
     if let Some((why, age)) = &facts.not_live {
         degraded.push(("version", *age, why.clone()));
     }
+    let age = |since: &SystemTime| facts.now.duration_since(*since).unwrap_or_default();
+    match &facts.store {
+        StoreState::Memory | StoreState::Reached => {}
+        StoreState::Away { since, why } => degraded.push((
+            "redis",
+            age(since),
+            format!("{why}; limits go on by their on_failure, breakers by what this node sees alone"),
+        )),
+        StoreState::Doubted { since, why } => degraded.push(("shared-store", age(since), why.clone())),
+    }
     degraded
+}
+
+impl Default for Facts {
+    /// Of a node of which nothing is known yet.
+    fn default() -> Self {
+        Self {
+            formed: false,
+            waiting_for: None,
+            caught_up: false,
+            has_leader: false,
+            up: Duration::ZERO,
+            stored: false,
+            serving: false,
+            removed: false,
+            draining: false,
+            leaderless_for: None,
+            disk: None,
+            not_live: None,
+            empty: false,
+            stale_warn: Duration::ZERO,
+            unready_after: None,
+            store: StoreState::Memory,
+            now: SystemTime::UNIX_EPOCH,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -197,6 +237,30 @@ mod tests {
             ..serving()
         };
         assert!(judge(&facts).reason.is_some());
+    }
+
+    #[test]
+    fn a_store_that_is_away_or_doubted_shows_in_the_body_and_leaves_it_ready() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let since = now - Duration::from_secs(7);
+        let why = || "no connection".to_owned();
+        for (store, what) in [
+            (StoreState::Away { since, why: why() }, "redis"),
+            (StoreState::Doubted { since, why: why() }, "shared-store"),
+        ] {
+            let found = judge(&Facts {
+                store,
+                now,
+                ..serving()
+            });
+            assert_eq!(found.reason, None);
+            let (told, age, words) = &found.degraded[0];
+            assert_eq!((*told, *age), (what, Duration::from_secs(7)));
+            assert!(words.starts_with("no connection"), "{words}");
+        }
+        for store in [StoreState::Memory, StoreState::Reached] {
+            assert_eq!(judge(&Facts { store, ..serving() }).degraded, []);
+        }
     }
 
     #[test]

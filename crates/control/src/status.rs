@@ -1,5 +1,6 @@
 //! What this node tells the others of itself, and how ready it is.
 
+use crate::census;
 use crate::core::{Core, Shared};
 use crate::readiness::{Facts, Readiness, judge};
 use crate::rfc3339;
@@ -7,7 +8,7 @@ use crate::view::{Degraded, ReadyView};
 use sluice_document::{Part, PartKey, declared, decode_part};
 use sluice_peer::{Peer, Status};
 use sluice_shared_store::StoreState;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 /// A leader is lost when it was not heard, or no majority acknowledged it, for this long.
@@ -73,11 +74,53 @@ pub(crate) async fn tell(core: Shared, ready: watch::Sender<Readiness>) {
     }
 }
 
+/// Tells this node's shared state who is there, whenever that changes; ends with the runtime.
+pub(crate) async fn count_members(core: Shared) {
+    let mut raft = core.consensus.watch_raft();
+    let mut heard = core.link.heard_changed();
+    let mut store = core.shared.state();
+    let mut told = None;
+    loop {
+        let view = raft.borrow_and_update().clone();
+        let own_store = reaches_store(&store.borrow_and_update());
+        heard.mark_unchanged();
+        let statuses = core.link.heard();
+        let now = Instant::now();
+        let voter = view.member(core.id).is_some_and(|member| member.voter);
+        let members = census::count(&census::Known {
+            own: &core.node.name,
+            own_store,
+            membership: view.members.iter().map(|member| member.node.name.as_str()).collect(),
+            told: voter && now.saturating_duration_since(core.started) >= census::LIVE,
+            majority: view.has_majority(now, LOST),
+            heard: statuses
+                .iter()
+                .map(|heard| census::Sighting {
+                    name: &heard.status.name,
+                    age: now.saturating_duration_since(heard.at),
+                    draining: heard.status.draining,
+                    store: heard.status.shared_store,
+                })
+                .collect(),
+        });
+        if told.as_ref() != Some(&members) {
+            core.shared.members(members.clone());
+            told = Some(members);
+        }
+        tokio::select! {
+            changed = raft.changed() => if changed.is_err() { return },
+            _ = heard.changed() => {}
+            _ = store.changed() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
 /// Whether the shared store is reached; `None` where there is none.
 pub(crate) fn reaches_store(state: &StoreState) -> Option<bool> {
     match state {
         StoreState::Memory => None,
-        StoreState::Reached => Some(true),
+        StoreState::Reached | StoreState::Doubted { .. } => Some(true),
         StoreState::Away { .. } => Some(false),
     }
 }
@@ -148,6 +191,8 @@ fn facts(core: &Core, majority: &mut Majority) -> Facts {
         empty: core.published.live().version == 0,
         stale_warn,
         unready_after,
+        store: core.shared.state().borrow().clone(),
+        now: SystemTime::now(),
     }
 }
 

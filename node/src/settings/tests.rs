@@ -412,7 +412,7 @@ fn where_the_shared_state_is_has_a_short_name_and_is_read() {
 fn what_is_wrong_about_the_shared_state_names_the_setting() {
     let redis = ("redis.url", "redis://h");
     for (flags, told) in [
-        (vec![("redis.url", "h:6379")], "redis.url"),
+        (vec![("redis.url", "h:6379")], "--redis-url"),
         (
             vec![("redis.url", "redis://me:secret@h")],
             "give these as redis.user and redis.password_file",
@@ -421,14 +421,14 @@ fn what_is_wrong_about_the_shared_state_names_the_setting() {
             vec![("redis.url", "redis://a,redis://b")],
             "say what they are by redis.sentinel or redis.cluster",
         ),
-        (vec![("redis.user", "me")], "redis.user"),
+        (vec![("redis.user", "me")], "--redis-user"),
         (vec![("redis.cluster", "true")], "set redis.url too"),
-        (vec![redis, ("redis.ca", "/ca.pem")], "redis.ca"),
+        (vec![redis, ("redis.ca", "/ca.pem")], "--redis-ca"),
         (
             vec![redis, ("redis.sentinel", "main"), ("redis.cluster", "true")],
             "leave one out",
         ),
-        (vec![redis, ("redis.new_keys", "0")], "redis.new_keys"),
+        (vec![redis, ("redis.new_keys", "0")], "--redis-new-keys"),
     ] {
         let fault = one_fault(&flags, &[], "");
         assert!(fault.contains(told), "{told:?} is not in {fault:?}");
