@@ -37,7 +37,7 @@ async fn a_password_is_wanted_refused_and_taken_once_it_is_right() {
         "new",
     ]);
     server.cli(&["-a", "new", "--no-auth-warning", "CLIENT", "KILL", "TYPE", "pubsub"]);
-    driver.answered().await;
+    driver.answered("").await;
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn an_acl_user_needs_few_rights_and_is_told_which_it_lacks() {
     };
     let driver = Driver::start(&settings);
     driver.reached().await;
-    assert_eq!(driver.echo("in").await.expect("it answers")[2], "in");
+    assert_eq!(driver.answered("in").await[2], "in");
     user(&rights[1..]);
     let driver = Driver::start(&settings);
     driver.away("does not let user sluice do what is needed: NOPERM").await;

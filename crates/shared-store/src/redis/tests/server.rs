@@ -41,6 +41,25 @@ impl Server {
         }
     }
 
+    /// A Sentinel that watches over a primary by the name `main`, and decides by itself.
+    pub(crate) fn sentinel(primary: u16) -> Self {
+        let (port, directory) = (free_port(), tempfile::tempdir().expect("a directory"));
+        let configuration = directory.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary} 1\n\
+             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n"
+        );
+        std::fs::write(&configuration, text).expect("a file");
+        let mut command = Command::new("redis-server");
+        command.arg(configuration).arg("--sentinel");
+        Self {
+            child: started(command, port),
+            port,
+            directory,
+            arguments: Vec::new(),
+        }
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -98,33 +117,19 @@ impl Drop for Server {
 }
 
 fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
-    let sentinel = arguments.iter().any(|argument| argument == "--sentinel");
     let mut command = Command::new("redis-server");
-    let mut arguments = arguments.iter();
-    if sentinel {
-        // Its configuration is a file that it writes to, the first argument.
-        command
-            .arg(arguments.next().expect("a configuration"))
-            .arg("--sentinel");
-    } else {
-        let log = directory.join("log");
-        command
-            .args([
-                "--port",
-                &port.to_string(),
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--bind",
-                "127.0.0.1",
-            ])
-            .arg("--dir")
-            .arg(directory)
-            .arg("--logfile")
-            .arg(log)
-            .args(arguments);
-    }
+    command
+        .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+        .arg("--dir")
+        .arg(directory)
+        .arg("--logfile")
+        .arg(directory.join("log"))
+        .args(arguments);
+    started(command, port)
+}
+
+/// Runs it until it listens.
+fn started(mut command: Command, port: u16) -> Child {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -133,10 +138,7 @@ fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
         .expect("redis-server is installed");
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "redis-server does not listen"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(60), "redis-server does not listen");
         std::thread::sleep(Duration::from_millis(2));
     }
     child
