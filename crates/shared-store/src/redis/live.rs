@@ -6,10 +6,14 @@ use super::trouble::{Failing, Trouble};
 use crate::clock::Clock;
 use crate::config::{RedisSettings, RedisUrl};
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, Value,
+};
 use sluice_shared_state::Moment;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
@@ -27,6 +31,7 @@ pub(super) struct Live {
     facts: Facts,
     heard: Heard,
     driver: AbortHandle,
+    misaligned: Arc<AtomicBool>,
 }
 
 /// As whom a Redis is spoken to.
@@ -124,8 +129,17 @@ impl Door {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(BACKLOG);
+        let misaligned = Arc::new(AtomicBool::new(false));
         if protocol == ProtocolVersion::RESP3 {
-            config = config.set_push_sender(push);
+            let misaligned = Arc::clone(&misaligned);
+            config = config.set_push_sender(move |info: PushInfo| {
+                // A node of a Cluster that gives a slot away ends what is subscribed of it, unasked. The crate takes that
+                // for the reply to the oldest call under way, so that each call would get the reply of the one before it.
+                if info.kind == PushKind::SUnsubscribe {
+                    misaligned.store(true, Ordering::Release);
+                }
+                push.send(info)
+            });
         }
         let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
             .await
@@ -136,6 +150,7 @@ impl Door {
             facts: Facts::default(),
             heard,
             driver: driver.abort_handle(),
+            misaligned,
         };
         Ok((live, driver))
     }
@@ -153,7 +168,7 @@ impl Door {
 
     /// It does not know the greeting of 6.0: what it is, it tells in the older protocol.
     async fn too_old(&self, url: &RedisUrl, password: Option<&str>) -> Trouble {
-        let nobody = |_: redis::PushInfo| Ok::<(), ()>(());
+        let nobody = |_: PushInfo| Ok::<(), ()>(());
         let version = match self.greet(url, ProtocolVersion::RESP2, password, nobody).await {
             Ok((live, _)) => live.ask_facts(url, None).await.map(|facts| facts.version).ok(),
             Err(_) => None,
@@ -211,19 +226,26 @@ impl Live {
         };
         match reply {
             Value::BulkString(bytes) => Ok(bytes),
-            // Nothing of ours; who reads the answer finds it wanting.
-            _ => Ok(Vec::new()),
+            // Not what a script of ours answers: nothing that comes of this connection can be believed.
+            _ => Err(self.disbelieve()),
         }
     }
 
     /// Any command.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         // The handle of a shared connection; cloning it opens none.
-        self.connection
-            .clone()
-            .send_packed_command(command)
-            .await?
-            .extract_error()
+        let reply = self.connection.clone().send_packed_command(command).await?;
+        // Set before the first reply that went to the wrong call was handed over.
+        if self.misaligned.load(Ordering::Acquire) {
+            return Err(self.disbelieve());
+        }
+        reply.extract_error()
+    }
+
+    /// Ends the connection.
+    fn disbelieve(&self) -> RedisError {
+        self.end();
+        (ErrorKind::Client, "a reply was not to what was asked").into()
     }
 
     async fn ask_facts(&self, url: &RedisUrl, user: Option<&str>) -> Result<Facts, Trouble> {

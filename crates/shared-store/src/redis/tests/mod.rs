@@ -2,10 +2,10 @@
 
 mod doors;
 mod faults;
-mod several;
-mod tls;
 pub(crate) mod proxy;
 pub(crate) mod server;
+mod several;
+mod tls;
 
 use super::*;
 use crate::backend::Reach;

@@ -119,7 +119,16 @@ impl Drop for Server {
 fn spawn(port: u16, directory: &Path, arguments: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     command
-        .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--bind",
+            "127.0.0.1",
+        ])
         .arg("--dir")
         .arg(directory)
         .arg("--logfile")
@@ -138,7 +147,10 @@ fn started(mut command: Command, port: u16) -> Child {
         .expect("redis-server is installed");
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "redis-server does not listen");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "redis-server does not listen"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
     child

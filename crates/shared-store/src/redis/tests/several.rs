@@ -62,7 +62,9 @@ async fn a_name_that_no_sentinel_knows_is_told() {
     let sentinel = Server::sentinel(primary.port());
     let driver = Driver::start(&of_sentinel(&sentinel, "mian"));
     driver.away("knows a primary named \"mian\"").await;
-    Driver::at(&sentinel.url()).away("is a Sentinel: say the name of its primary").await;
+    Driver::at(&sentinel.url())
+        .away("is a Sentinel: say the name of its primary")
+        .await;
 }
 
 /// Three primaries that have a third of the slots each.
@@ -96,7 +98,10 @@ async fn the_partitions_of_a_cluster_are_each_called_where_they_are() {
     for partition in driver.redis.parts.all() {
         driver.reached_at(partition).await;
         let reply = driver.answered_at(partition, "here").await;
-        assert_eq!((&reply[0], reply[2].as_str()), (&driver.redis.names().epoch(partition), "here"));
+        assert_eq!(
+            (&reply[0], reply[2].as_str()),
+            (&driver.redis.names().epoch(partition), "here")
+        );
         runs.insert(reply[1].clone());
     }
     assert_eq!(runs.len(), 3, "all primaries have partitions of ours");
@@ -119,7 +124,9 @@ async fn the_partitions_of_a_cluster_are_each_called_where_they_are() {
     servers[1].cli(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
     servers[2].kill();
     let mut reach = driver.redis.reach(lost);
-    soon(reach.wait_for(|reach| *reach != Reach::Reached)).await.expect("the store is there");
+    soon(reach.wait_for(|reach| *reach != Reach::Reached))
+        .await
+        .expect("the store is there");
     driver.answered_at(kept, "").await;
     driver.is(|state| matches!(state, StoreState::Away { .. })).await;
 }
@@ -131,7 +138,11 @@ async fn a_slot_that_moves_is_found_again() {
     let partition = Partition(0);
     driver.reached_at(partition).await;
     let slot = slot(driver.redis.names().tag(partition).as_bytes()).to_string();
-    let keys = || servers.iter().any(|server| server.cli(&["CLUSTER", "COUNTKEYSINSLOT", &slot]) != "0");
+    let keys = || {
+        servers
+            .iter()
+            .any(|server| server.cli(&["CLUSTER", "COUNTKEYSINSLOT", &slot]) != "0")
+    };
     let before = driver.answered_at(partition, "").await[1].clone();
     let target = servers
         .iter()
@@ -144,18 +155,38 @@ async fn a_slot_that_moves_is_found_again() {
         server.cli(&["DEL", &ours]);
     }
     assert!(!keys(), "nothing is in the slot");
-    for server in &servers {
-        assert_eq!(server.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]), "OK");
-    }
+    let moving = servers
+        .iter()
+        .map(|server| server.port().to_string())
+        .collect::<Vec<_>>();
+    let moving = tokio::task::spawn_blocking(move || {
+        for port in moving {
+            let words = ["-p", &port, "CLUSTER", "SETSLOT", &slot, "NODE", &id];
+            let output = std::process::Command::new("redis-cli").args(words).output();
+            assert!(output.expect("redis-cli runs").stdout.starts_with(b"OK"));
+        }
+    });
+    // The server ends our subscription by itself then, in the midst of calls: none may get what is another's.
+    let texts: Vec<String> = (0..20).map(|call| call.to_string()).collect();
     soon(async {
         loop {
-            match driver.echo_at(partition, "").await {
-                Ok(reply) if reply[1] != before => return,
-                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            let calls = texts.iter().map(|text| driver.echo_at(partition, text));
+            let replies = futures_util::future::join_all(calls).await;
+            let answered = replies
+                .iter()
+                .zip(&texts)
+                .filter_map(|(reply, text)| Some((reply.as_ref().ok()?, text)));
+            let moved = answered.filter(|(reply, text)| {
+                assert_eq!(&reply[2], *text, "the reply of another call");
+                reply[1] != before
+            });
+            if moved.count() == texts.len() {
+                return;
             }
         }
     })
     .await;
+    moving.await.expect("it was moved");
 }
 
 /// Answers as Redis 5 does.

@@ -33,12 +33,18 @@ fn secured() -> Secured {
     let server = Server::at(
         port,
         &[
-            "--port", "0",
-            "--tls-port", &tls_port,
-            "--tls-cert-file", &files[0],
-            "--tls-key-file", &files[1],
-            "--tls-ca-cert-file", &files[2],
-            "--tls-auth-clients", "no",
+            "--port",
+            "0",
+            "--tls-port",
+            &tls_port,
+            "--tls-cert-file",
+            &files[0],
+            "--tls-key-file",
+            &files[1],
+            "--tls-ca-cert-file",
+            &files[2],
+            "--tls-auth-clients",
+            "no",
         ],
     );
     Secured {
