@@ -183,6 +183,8 @@ async fn a_slot_that_moves_is_found_again() {
             if moved.count() == texts.len() {
                 return;
             }
+            // Calls that are not made at all take no time, and whoever mends that needs some.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
     .await;
