@@ -286,3 +286,6 @@ impl Desk {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

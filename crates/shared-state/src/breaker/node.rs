@@ -1,16 +1,23 @@
 //! One breaker on one node: what it tells the store of it, and what it makes of what it hears.
 //!
-//! The store's word is followed in the order of its decisions, whichever way and in whichever order it comes. While the
-//! store is away the node asks a ledger of its own, with the same numbers, which is forgotten when the store is back.
+//! The store's word is followed in the order of its decisions, whichever way and in whichever order it comes.
+
+mod alone;
+mod lease;
+mod shown;
+
+pub use shown::{Change, Seen};
+
+use alone::Local;
+use lease::Lease;
 
 use super::broken::{Broken, broken};
-use super::cell::{BreakerCell, Gate, Suspicion};
+use super::cell::BreakerCell;
 use super::evidence::{Window, part};
-use super::ledger::{BEGIN, Breaker, DECISIONS};
-use super::probes::{MOST, Standing};
+use super::ledger::DECISIONS;
 use super::rule::{BreakerKey, BreakerRule};
 use super::state::{Cause, Counts, Kind, Trace};
-use super::wire::{Answer, Ask, Call, Caller, Hex, Numbers, Opinion, Phase, Report, Told, micros};
+use super::wire::{Answer, Ask, Caller, Hex, Numbers, Opinion, Phase, Report, Told, micros};
 use crate::time::Moment;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,35 +75,11 @@ struct Known {
     cause: Option<Arc<Cause>>,
 }
 
-/// A node by itself.
-#[derive(Debug)]
-struct Local {
-    breaker: Breaker,
-    known: Known,
-    seq: u64,
-}
-
 #[derive(Debug, Clone)]
 struct Pending {
     seq: u64,
     counts: Counts,
     trace: Option<Trace>,
-}
-
-/// The lease of probes that this node holds.
-#[derive(Debug, Default)]
-struct Lease {
-    /// By which decision; 0: none.
-    epoch: u64,
-    /// This node's count of its leases.
-    number: u32,
-    probes: u8,
-    begin_by: Moment,
-    /// What was last said of it, and when.
-    told: Option<(Standing, Moment)>,
-    returned: bool,
-    /// The last decision of the store that gave this node a lease: it gives none again, though the node gave it up.
-    last: u64,
 }
 
 /// What holds for all breakers of a node.
@@ -106,50 +89,6 @@ pub(super) struct View<'v> {
     pub(super) chance: u32,
 }
 
-/// A breaker on this node as people see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// Whose it is.
-    pub key: BreakerKey,
-    /// What it does.
-    pub kind: Kind,
-    /// Since when.
-    pub since: Moment,
-    /// The number of the decision.
-    pub epoch: u64,
-    /// Whether the cluster decides.
-    pub shared: bool,
-    /// Why it opened last.
-    pub cause: Option<Arc<Cause>>,
-    /// Of an open one: when it may be probed.
-    pub next_probe: Option<Moment>,
-    /// The nodes that suspect, or the one that probes.
-    pub by: Vec<String>,
-    /// What this node counted within the window.
-    pub own: Counts,
-    /// What all did.
-    pub all: Counts,
-    /// Attempts that this node refused.
-    pub refused: u64,
-}
-
-/// A breaker does something else from now on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// Whose.
-    pub key: BreakerKey,
-    /// What it did.
-    pub from: Kind,
-    /// What it does.
-    pub to: Kind,
-    /// The number of the decision.
-    pub epoch: u64,
-    /// Whether the cluster decided.
-    pub shared: bool,
-    /// Of one that opened: why.
-    pub cause: Option<Arc<Cause>>,
-}
-
 /// What a reply asks for beside a change.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
@@ -157,10 +96,6 @@ pub(super) struct Heard {
     pub(super) check: bool,
 }
 
-/// How often an unused lease is renewed.
-const RENEW: Duration = Duration::from_millis(250);
-/// Clocks err by less than one in so many.
-const RATE: u32 = 1000;
 /// How often evidence is told.
 const FLUSH: Duration = Duration::from_millis(90);
 /// How long after something should have ended it is asked whether it has.
@@ -335,30 +270,6 @@ impl BreakerNode {
         }
     }
 
-    /// What there is to say of a lease: something new, or that it is not used and wanted on.
-    fn report(&mut self, now: Moment) -> Option<Report> {
-        if self.lease.epoch == 0 || self.lease.epoch != self.current().epoch {
-            return None;
-        }
-        let standing = self.cell.probes().standing();
-        let known = self
-            .lease
-            .told
-            .is_some_and(|(told, at)| told == standing && now.since(at) < RENEW);
-        if known && !self.lease.returned && !self.wish {
-            return None;
-        }
-        self.lease.told = Some((standing, now));
-        Some(Report {
-            epoch: self.lease.epoch,
-            left: standing.left.into(),
-            succeeded: standing.succeeded.into(),
-            failed: standing.failed.into(),
-            nothing: standing.nothing.into(),
-            returned: self.lease.returned,
-        })
-    }
-
     /// The store's answer to what was sent then.
     pub(super) fn reply(&mut self, now: Moment, sent: Moment, answer: &Answer, view: &View<'_>) -> Heard {
         let local = if broken(Broken::LocalWins) {
@@ -449,193 +360,9 @@ impl BreakerNode {
         self.wish = false;
     }
 
-    /// What this node saw while it was by itself becomes evidence of the present epoch.
-    fn bring_back(&mut self, now: Moment, local: &Local) {
-        let mut untold = std::mem::take(&mut self.untold).sum().and(self.carried);
-        if !self.shared.phase.passes() {
-            self.begin_anew(now);
-            return;
-        }
-        let mut trace = self.trace;
-        if !local.known.phase.passes() {
-            self.begin_anew(now);
-            if let (Some(cause), true) = (&local.known.cause, untold.is_empty()) {
-                untold = cause.counts.iter().fold(untold, |sum, (_, counts)| sum.and(*counts));
-            }
-            trace = local.known.cause.as_ref().and_then(|cause| cause.trace).or(trace);
-        }
-        self.carried = untold;
-        self.trace = trace;
-    }
-
-    fn end_lease(&mut self) {
-        self.cell.probes().close();
-        self.lease.epoch = 0;
-        self.lease.returned = false;
-    }
-
-    /// Begins the lease that an answer gives, renews it, or gives it up.
-    fn use_lease(&mut self, sent: Moment, answer: &Answer, view: &View<'_>) {
-        let told = &answer.told;
-        let current = self.current();
-        if told.phase != Phase::HalfOpen || told.holder != *view.from || told.epoch != current.epoch {
-            return;
-        }
-        if self.lease.epoch != told.epoch || broken(Broken::BegunAgain) {
-            let shared = self.local.is_none();
-            if shared && told.epoch <= self.lease.last && !broken(Broken::BegunAgain) {
-                return;
-            }
-            self.lease = Lease {
-                epoch: told.epoch,
-                number: self.lease.number.wrapping_add(1),
-                probes: u8::try_from(told.probes).unwrap_or(MOST).min(MOST),
-                last: if shared { told.epoch } else { self.lease.last },
-                ..Lease::default()
-            };
-            self.cell.probes().begin(self.lease.number, self.lease.probes);
-            self.lease.told = Some((self.cell.probes().standing(), sent));
-        }
-        if answer.missed && self.cell.probes().close_idle(self.lease.probes) {
-            self.lease.returned = true;
-            self.must_ask = true;
-        }
-        // A probe that begins by then is over when the lease is, by the store's clock and by this node's.
-        let timeout = micros(self.cell.rule().probe_timeout);
-        let begin = Duration::from_micros(told.left.saturating_sub(timeout).min(BEGIN));
-        self.lease.begin_by = match broken(Broken::HeldForEver) {
-            false => sent + begin - begin / RATE,
-            true => Moment(u64::MAX >> 3),
-        };
-    }
-
-    /// A round without the store: the node's own ledger is asked.
-    pub(super) fn alone(&mut self, now: Moment, view: &View<'_>) -> Option<Change> {
-        let numbers = Numbers::of(&self.cell.rule()).alone();
-        let call = Call {
-            from: view.from.clone(),
-            live: 1,
-            era: 1,
-            chance: view.chance,
-            asks: Vec::new(),
-        };
-        let time = now.0 / 1000;
-        if self.local.is_none() {
-            self.end_lease();
-            let mut breaker = Breaker::default();
-            let declare = Ask {
-                epoch: 1,
-                phase: self.shared.phase,
-                left: micros(self.shared.until.since(now)),
-                trips: self.shared.trips,
-                ..empty(self.id.clone(), numbers)
-            };
-            let answer = breaker.serve(time, 1, &call, &declare);
-            let mut known = Known::of(now, &answer.told, view.from);
-            known.cause.clone_from(&self.shared.cause);
-            self.local = Some(Box::new(Local { breaker, known, seq: 0 }));
-            // Its own ledger knows nothing yet of what was told to the other.
-            self.untold.add(part_of(now, &self.cell.rule()), self.carried);
-            self.carried = self.own.sum();
-        } else {
-            self.untold.add(part_of(now, &self.cell.rule()), self.carried);
-        }
-        if self.forced.is_some() {
-            return self.publish(now);
-        }
-        let report = self.report(now).unwrap_or_default();
-        let mut local = self.local.take()?;
-        local.seq += 1;
-        let ask = Ask {
-            epoch: local.known.epoch,
-            seq: local.seq,
-            counts: std::mem::take(&mut self.carried),
-            trace: Hex::trace(self.trace),
-            wish: std::mem::take(&mut self.wish),
-            lease: report,
-            ..empty(self.id.clone(), numbers)
-        };
-        let answer = local.breaker.serve(time, 1, &call, &ask);
-        self.all = answer.all;
-        let decided = answer.told.epoch != local.known.epoch;
-        if decided || answer.told.revision != local.known.revision {
-            local.known = Known::of(now, &answer.told, view.from);
-        }
-        self.local = Some(local);
-        if decided {
-            let pending = self.pending.take();
-            self.begin_anew(now);
-            self.pending = pending;
-            self.end_lease();
-        }
-        self.use_lease(now, &answer, view);
-        self.publish(now)
-    }
-
     /// What holds by evidence: this node's own word while it is by itself.
     fn current(&self) -> &Known {
         self.local.as_ref().map_or(&self.shared, |local| &local.known)
-    }
-
-    /// Tells the workers. What changed by it.
-    fn publish(&mut self, now: Moment) -> Option<Change> {
-        let known = self.current();
-        let never = Moment(u64::MAX);
-        let (gate, suspicion, counted_from) = match (self.forced, known.phase) {
-            (Some(true), _) => (Gate::Forced, Suspicion::None, never),
-            (Some(false), _) => (Gate::Pass, Suspicion::None, never),
-            (None, Phase::Closed) => (Gate::Pass, Suspicion::None, self.counted_from),
-            (None, Phase::Suspect) if known.suspect => (Gate::Pass, Suspicion::Mine, self.counted_from),
-            (None, Phase::Suspect) => (Gate::Pass, Suspicion::Others, self.counted_from),
-            (None, Phase::Open) => (Gate::Open(known.until), Suspicion::None, never),
-            (None, Phase::HalfOpen) if self.lease.epoch == known.epoch => {
-                (Gate::Mine(self.lease.begin_by), Suspicion::None, never)
-            }
-            (None, Phase::HalfOpen) => (Gate::Others(known.until), Suspicion::None, never),
-        };
-        self.cell.explain(known.cause.clone());
-        self.cell.publish(gate, suspicion, counted_from);
-        let kind = match self.forced {
-            Some(true) => Kind::ForcedOpen,
-            Some(false) => Kind::ForcedClosed,
-            None => known.phase.kind(),
-        };
-        if kind == self.kind {
-            return None;
-        }
-        let from = std::mem::replace(&mut self.kind, kind);
-        self.since = now;
-        Some(Change {
-            key: self.key.clone(),
-            from,
-            to: kind,
-            epoch: self.shared.epoch,
-            shared: self.local.is_none(),
-            cause: self.current().cause.clone().filter(|_| kind == Kind::Open),
-        })
-    }
-
-    #[cfg(test)]
-    pub(super) fn glance(&self) -> (Kind, u64, bool) {
-        (self.kind, self.shared.epoch, self.local.is_none())
-    }
-
-    /// As people see it.
-    pub(super) fn seen(&self) -> Seen {
-        let known = self.current();
-        Seen {
-            key: self.key.clone(),
-            kind: self.kind,
-            since: self.since,
-            epoch: self.shared.epoch,
-            shared: self.local.is_none(),
-            cause: known.cause.clone(),
-            next_probe: (known.phase == Phase::Open).then_some(known.until),
-            by: known.by.clone(),
-            own: self.own.sum(),
-            all: self.all,
-            refused: self.cell.refused(),
-        }
     }
 }
 

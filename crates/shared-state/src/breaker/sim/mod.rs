@@ -1,8 +1,9 @@
 //! Breakers of a cluster in simulated time: nodes with clocks of their own, a store that freezes, is emptied or replaced
 //! by an old copy, calls and messages that are late or lost, a service that fails, nodes that do not reach it or die.
 //!
-//! [`world`] is the cluster and what holds at every moment; [`faults`] what is done to it; the tests are below.
+//! [`world`] is the cluster, [`checks`] what holds at every moment, [`faults`] what is done to it; the tests are below.
 
+mod checks;
 mod faults;
 mod tests;
 mod world;

@@ -1,10 +1,9 @@
-//! The cluster, and what holds at every moment.
+//! The cluster: its clocks, its wires, and what happens on them.
 
 #![allow(clippy::unwrap_used)]
 
 use super::faults::{Fault, Plan};
 use crate::breaker::desk::{Desk, Step};
-use crate::breaker::evidence::part;
 use crate::breaker::ledger::BreakerLedger;
 use crate::breaker::wire::{Call, Caller, Hex, Phase, Reply, Told};
 use crate::breaker::{Admission, BreakerCell, BreakerKey, Evidence, Kind, Verdict};
@@ -21,10 +20,8 @@ pub(super) const MS: Time = 1_000;
 pub(super) const S: Time = 1_000_000;
 /// After which a call is given up.
 const GIVEN_UP: Time = 20 * MS;
-/// A decision reaches every node within this.
-const SPREAD: Time = 250 * MS;
 
-struct Flag(AtomicBool);
+pub(super) struct Flag(AtomicBool);
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
@@ -32,31 +29,31 @@ impl Wake for Flag {
     }
 }
 
-struct Node {
-    name: String,
-    boot: u32,
-    offset: u64,
-    ppm: i64,
-    desk: Desk,
-    cell: Arc<BreakerCell>,
-    woken: Arc<Flag>,
-    alive: bool,
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) boot: u32,
+    pub(super) offset: u64,
+    pub(super) ppm: i64,
+    pub(super) desk: Desk,
+    pub(super) cell: Arc<BreakerCell>,
+    pub(super) woken: Arc<Flag>,
+    pub(super) alive: bool,
     /// What it would do if it were not paused.
-    paused: Option<Vec<Event>>,
+    pub(super) paused: Option<Vec<Event>>,
     /// The number of its last call, and how many were lost in a row.
-    call: u64,
+    pub(super) call: u64,
     /// The poll that is awaited; those before it are not.
-    poll: u64,
-    lost: u32,
-    reached: bool,
+    pub(super) poll: u64,
+    pub(super) lost: u32,
+    pub(super) reached: bool,
     /// Its attempts fail whatever the service does.
-    cut: bool,
-    epoch: u64,
+    pub(super) cut: bool,
+    pub(super) epoch: u64,
     /// When its attempts ended that counted, in true time.
-    ended: Vec<Time>,
+    pub(super) ended: Vec<Time>,
 }
 
-enum Event {
+pub(super) enum Event {
     Poll(usize, u64),
     Request(usize),
     Ended(usize, u32, Evidence),
@@ -101,29 +98,29 @@ pub(super) struct Report {
 }
 
 pub(super) struct World {
-    plan: Plan,
-    rng: fastrand::Rng,
-    now: Time,
-    serial: u64,
-    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
-    events: HashMap<usize, Event>,
-    nodes: Vec<Node>,
-    store: BreakerLedger,
-    copies: Vec<(Time, BreakerLedger)>,
-    run: u32,
+    pub(super) plan: Plan,
+    pub(super) rng: fastrand::Rng,
+    pub(super) now: Time,
+    pub(super) serial: u64,
+    pub(super) queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    pub(super) events: HashMap<usize, Event>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) store: BreakerLedger,
+    pub(super) copies: Vec<(Time, BreakerLedger)>,
+    pub(super) run: u32,
     /// What its clock is ahead of true time.
-    ahead: Time,
-    frozen: bool,
-    down: bool,
-    backlog: Vec<Event>,
-    push: bool,
-    failing: bool,
+    pub(super) ahead: Time,
+    pub(super) frozen: bool,
+    pub(super) down: bool,
+    pub(super) backlog: Vec<Event>,
+    pub(super) push: bool,
+    pub(super) failing: bool,
     /// What was decided by each epoch; probes that began in it.
-    decided: HashMap<u64, (Phase, String)>,
-    probes: HashMap<u64, u32>,
+    pub(super) decided: HashMap<u64, (Phase, String)>,
+    pub(super) probes: HashMap<u64, u32>,
     /// When leases end, by their epoch.
-    leases: HashMap<u64, Time>,
-    opened: Option<Time>,
+    pub(super) leases: HashMap<u64, Time>,
+    pub(super) opened: Option<Time>,
     /// The store lost something, or nodes were by themselves: evidence may be told again then.
     pub(super) lossy: bool,
     pub(super) report: Report,
@@ -211,7 +208,7 @@ impl World {
     }
 
     /// The store's clock, which has nothing to do with true time but its pace.
-    fn store_time(&self) -> Time {
+    pub(super) fn store_time(&self) -> Time {
         self.ahead + self.now
     }
 
@@ -397,27 +394,6 @@ impl World {
         }
     }
 
-    /// B1: one decision has one number.
-    fn decided(&mut self, told: &Told) {
-        let phase = match told.phase {
-            Phase::Suspect => Phase::Closed,
-            phase => phase,
-        };
-        let what = (phase, format!("{}{}", told.holder.name, told.holder.boot));
-        match self.decided.get(&told.epoch) {
-            // Closed and suspect are one decision, which is told again; each other one is told once.
-            Some(known) if *known != what || phase != Phase::Closed => {
-                self.violate(format!("B1 {:x} is {known:?} and {what:?}", told.epoch));
-            }
-            Some(_) => {}
-            None => {
-                self.decided.insert(told.epoch, what);
-                self.report.decisions.push((self.now, told.epoch, phase));
-                self.opened = (phase == Phase::Open).then_some(self.now);
-            }
-        }
-    }
-
     fn request(&mut self, at: usize) {
         let every = self.plan.every[at];
         let next = self.now + self.rng.u64(every / 2..=every * 3 / 2).max(1);
@@ -460,106 +436,6 @@ impl World {
         if self.rng.f64() >= self.plan.silent {
             let boot = self.nodes[at].boot;
             self.at(self.now + takes, Event::Ended(at, boot, evidence));
-        }
-    }
-
-    /// B2: no more probes than configured in one half-open epoch, and none outside it.
-    fn probe(&mut self, at: usize) {
-        self.report.probes += 1;
-        let (_, epoch, shared) = self.nodes[at].desk.glance();
-        if !shared {
-            return;
-        }
-        let count = self.probes.entry(epoch).or_default();
-        *count += 1;
-        if *count > self.plan.rule.probes {
-            let count = *count;
-            self.violate(format!("B2 probe {count} in {:x}", epoch));
-        }
-        // The lease's end by the store's clock: whoever has the next one meets no probe of this.
-        if self.leases.get(&epoch).is_some_and(|end| self.now >= *end) {
-            self.violate(format!("B2 {} probes after its lease", self.nodes[at].name));
-        }
-    }
-
-    fn check(&mut self) {
-        for at in 0..self.nodes.len() {
-            let node = &self.nodes[at];
-            if !node.alive {
-                continue;
-            }
-            let (before, (_, epoch, _)) = (node.epoch, node.desk.glance());
-            self.nodes[at].epoch = epoch;
-            if epoch < before {
-                let name = self.nodes[at].name.clone();
-                self.violate(format!("B1 {name} went from {before:x} back to {:x}", epoch));
-            }
-        }
-        if let Some(opened) = self.opened {
-            let passing: Vec<&Node> = self
-                .nodes
-                .iter()
-                .filter(|node| {
-                    node.alive && node.reached && matches!(node.desk.glance().0, Kind::Closed | Kind::Suspect)
-                })
-                .collect();
-            if passing.is_empty() {
-                self.report.spread.push(self.now - opened);
-                self.opened = None;
-            } else if self.now - opened > SPREAD && self.plan.loss == 0.0 && !self.lossy {
-                let names: Vec<&str> = passing.iter().map(|node| node.name.as_str()).collect();
-                self.violate(format!("B4 {names:?} still pass after {} ms", (self.now - opened) / MS));
-                self.opened = None;
-            }
-        }
-    }
-
-    /// What the store counts of a node happened, once, and within the present epoch.
-    fn check_evidence(&mut self) {
-        let Some(kept) = self.store.breakers.get(&Hex::key(key().id())) else {
-            return;
-        };
-        let window_length = self.plan.rule.window.as_micros() as u64;
-        let since = self
-            .report
-            .decisions
-            .iter()
-            .rev()
-            .find(|(_, epoch, _)| *epoch == kept.epoch);
-        let since = since
-            .map_or(0, |(time, ..)| *time)
-            .max(self.now.saturating_sub(window_length + 2 * S));
-        let first = self.report.decisions.first().map(|(_, epoch, _)| *epoch);
-        let since = if first == Some(kept.epoch) { 0 } else { since };
-        for at in 0..self.nodes.len() {
-            let name = &self.nodes[at].name;
-            let counted: u32 = kept
-                .nodes
-                .iter()
-                .filter(|node| node.from.name == *name)
-                .map(|node| {
-                    // What ran out is forgotten with the next call.
-                    let mut window = node.window.clone();
-                    window.forget(part(self.store_time(), window_length));
-                    window.sum().calls
-                })
-                .sum();
-            let happened = self.nodes[at]
-                .ended
-                .iter()
-                .rev()
-                .take_while(|time| **time >= since)
-                .count();
-            if counted as usize > happened {
-                self.violate(format!("evidence of {name}: {counted} counted, {happened} happened"));
-                return;
-            }
-        }
-    }
-
-    fn violate(&mut self, what: String) {
-        if self.report.violations.len() < 10 {
-            self.report.violations.push(format!("{} ms: {what}", self.now / MS));
         }
     }
 
