@@ -7,7 +7,7 @@ mod support;
 use bytes::Bytes;
 use sluice_shared_state::breaker::Failures;
 use sluice_upstream::{Body, BodyError, Reading, Retried, Retry, SendErrorKind, Spec, Which};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use support::*;
@@ -88,6 +88,7 @@ fn a_status_that_is_named_is_tried_again_on_another_target() {
         assert_eq!(asked, once);
         assert_eq!(retried(&rig.reading(), "status"), asked.len() as u64);
         assert!(!asked.is_empty());
+        assert_eq!(rig.connections().0, 0, "what was not passed on holds nothing");
     });
 }
 
@@ -372,6 +373,70 @@ fn the_budget_bounds_what_a_failing_upstream_gets() {
         // A fifth, and what was saved up; what a slow machine adds by time is one a second.
         assert!((300 + 60..300 + 60 + 40).contains(&asked), "{asked}");
         assert!(skipped(&rig.reading(), "budget") > 200);
+    });
+}
+
+/// A service of HTTP/2 that answers with this status once it has the whole request, and notes what it had: method and body.
+async fn h2_answering(status: u16) -> (String, Rc<RefCell<Vec<(String, String)>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let journal = Rc::new(RefCell::new(Vec::new()));
+    let notes = Rc::clone(&journal);
+    tokio::task::spawn_local(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let notes = Rc::clone(&notes);
+            tokio::task::spawn_local(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let notes = Rc::clone(&notes);
+                    tokio::task::spawn_local(async move {
+                        let method = request.method().to_string();
+                        let (mut body, mut had) = (request.into_body(), Vec::new());
+                        while let Some(Ok(piece)) = body.data().await {
+                            had.extend_from_slice(&piece);
+                        }
+                        notes.borrow_mut().push((method, String::from_utf8(had).unwrap()));
+                        let answer = http::Response::builder().status(status).body(()).unwrap();
+                        let mut stream = respond.send_response(answer, false).unwrap();
+                        let _ = stream.send_data(Bytes::from_static(b"answer"), true);
+                    });
+                }
+            });
+        }
+    });
+    (url, journal)
+}
+
+#[test]
+fn streams_are_tried_again_as_requests_of_http1_are() {
+    on_worker(async {
+        let ((bad, refused), (good, served)) = (h2_answering(503).await, h2_answering(200).await);
+        let mut spec = h2(&[&bad, &good]);
+        spec.retry = retry(2);
+        spec.health.passive.max_ejected = 0;
+        let rig = Rig::new(spec);
+        for _ in 0..6 {
+            let body = chunks(pieces(&["the ", "whole ", "body"]));
+            let answer = rig.send(request("PUT", "/x", body)).await.map_err(|(error, _)| error);
+            assert_eq!(answer.unwrap().status, 200);
+        }
+        assert!(!refused.borrow().is_empty());
+        let whole = ("PUT".to_owned(), "the whole body".to_owned());
+        assert!(
+            refused
+                .borrow()
+                .iter()
+                .chain(&*served.borrow())
+                .all(|had| *had == whole)
+        );
+        served.borrow_mut().clear();
+        refused.borrow_mut().clear();
+        for _ in 0..6 {
+            let _ = rig.send(request("POST", "/x", Body::Empty)).await;
+        }
+        assert_eq!(served.borrow().len() + refused.borrow().len(), 6, "a POST is sent once");
+        assert!(skipped(&rig.reading(), "method") > 0);
     });
 }
 

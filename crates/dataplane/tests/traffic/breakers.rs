@@ -26,12 +26,13 @@ fn what_the_gateway_refuses_by_itself_is_nobody_s_failure() {
         let (one, two) = (Service::new().await, Service::new().await);
         let targets = format!("{}, {}", url(&one), url(&two));
         let fields = ", breaker: { consecutive: 1, observers: 1 }, health: { passive: { errors: 1, eject_for: 1h } }";
-        let node = Node::new(&document(
-            &[("a", &targets, fields)],
-            ", max_body: 10, methods: [GET, POST]",
-        ));
+        let mut text = document(&[("a", &targets, fields)], ", max_body: 10, methods: [GET, POST]");
+        text.push_str("      - { path: /few, upstream: a, rate_limits: [{ name: few, limit: 1, per: 1h }] }\n");
+        let node = Node::new(&text);
         let mut client = node.client().await;
+        assert_eq!(client.get("/few").await.status, 200);
         for i in 0..50 {
+            assert_eq!(client.get("/few").await.code(), "rate_limited");
             let refused = client
                 .ask("POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world")
                 .await;
