@@ -5,7 +5,9 @@ use crate::client::{Answer, Client};
 use crate::failing::{Service, document, url};
 use crate::node::{Node, run};
 use crate::upgrade::handshake;
-use sluice_shared_store::SharedMemory;
+use sluice_shared_state::BreakerKey;
+use sluice_shared_store::{Forced, SharedMemory};
+use std::time::{Duration, SystemTime};
 
 /// Opens at the third failure in a row, seen from here alone.
 const BREAKER: &str = ", breaker: { consecutive: 3, observers: 1, min_requests: 1000, open_for: 200ms";
@@ -207,6 +209,42 @@ fn what_one_node_sees_alone_costs_it_its_target_and_nobody_the_service() {
             assert_eq!(good.get("/a/x").await.status, 200);
         }
         assert_eq!(nodes[1].metric("sluice_upstream_ejections_total{upstream=\"a\"}"), 0.0);
+    });
+}
+
+#[test]
+fn somebody_s_word_goes_before_what_is_seen() {
+    run(async {
+        let service = Service::new().await;
+        let node = Node::new(&document(&[("a", &url(&service), &format!("{BREAKER} }}"))], ""));
+        let mut client = node.client().await;
+        assert_eq!(client.get("/a/x").await.status, 200);
+        let key = BreakerKey {
+            upstream: "a".into(),
+            route: None,
+        };
+        let say = |open| {
+            let said = Forced {
+                open,
+                until: SystemTime::now() + Duration::from_secs(600),
+                who: "somebody".to_owned(),
+                why: "a test".to_owned(),
+            };
+            node.shared.breakers().force(&key, Some(said));
+        };
+        say(true);
+        let before = service.served();
+        for _ in 0..5 {
+            assert_eq!(client.get("/a/x").await.code(), "breaker_open");
+        }
+        assert_eq!(service.served(), before);
+        say(false);
+        service.answers(500);
+        for _ in 0..10 {
+            assert_eq!(client.get("/a/x").await.status, 500);
+        }
+        node.shared.breakers().force(&key, None);
+        until_open(&mut client, "/a/x").await;
     });
 }
 

@@ -18,6 +18,7 @@ pub struct Node {
     pub published: Published,
     pub metrics: Metrics,
     pub addresses: Vec<SocketAddr>,
+    pub shared: SharedStore,
     parts: BTreeMap<PartKey, String>,
 }
 
@@ -102,28 +103,29 @@ impl Node {
             live: live.iter().map(|name| (*name).to_owned()).collect(),
             without_store: 0,
         });
-        Self::made(document, bound, 1, &unheard, metrics, &shared)
+        Self::made(document, bound, 1, &unheard, metrics, shared)
     }
 
     pub fn logging(document: &str, bound: Bound, workers: usize, log: &Log) -> Self {
         let metrics = Metrics::new();
         let shared = SharedStore::start(Config::alone("n1", metrics.clone())).unwrap();
-        Self::made(document, bound, workers, log, metrics, &shared)
+        Self::made(document, bound, workers, log, metrics, shared)
     }
 
-    fn made(document: &str, bound: Bound, workers: usize, log: &Log, metrics: Metrics, shared: &SharedStore) -> Self {
+    fn made(document: &str, bound: Bound, workers: usize, log: &Log, metrics: Metrics, shared: SharedStore) -> Self {
         let addresses = bound.addresses().map(|(_, address)| address).collect();
         let parts = parts(document);
         let first = compile(&BTreeMap::new(), &parts, &Snapshot::empty(), 1);
         let published = Published::new(workers, first).unwrap();
         let dataplane = bound
-            .start(&published, shared, &metrics, log, tokio::runtime::Handle::current())
+            .start(&published, &shared, &metrics, log, tokio::runtime::Handle::current())
             .unwrap();
         Self {
             dataplane,
             published,
             metrics,
             addresses,
+            shared,
             parts,
         }
     }
