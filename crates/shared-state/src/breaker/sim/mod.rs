@@ -2,6 +2,7 @@
 //! by an old copy, calls and messages that are late or lost, a service that fails, nodes that do not reach it or die.
 //!
 //! [`world`] is the cluster, [`checks`] what holds at every moment, [`faults`] what is done to it; the tests are below.
+//! `SLUICE_SIM_RUNS=20000` runs that many scenarios of anything at any time, and takes some minutes.
 
 mod checks;
 mod faults;
