@@ -113,6 +113,7 @@ gateways:
       - {{ path: /a.Service/**, upstream: a, max_body: 1KiB {more} }}
       - {{ path: /gone/**, upstream: gone }}
       - {{ path: /none/**, upstream: none }}
+      - {{ path: /limited/**, upstream: gone, rate_limits: [{{ name: calls, limit: 1, per: 1h, on_failure: local }}] }}
 "
     )
 }
@@ -233,6 +234,12 @@ fn a_refusal_is_a_status_of_grpc() {
             .await
             .unwrap();
         assert_eq!(status(&answer), "8");
+        // A limit, of which the fields tell as ever.
+        assert_eq!(status(&client.ask(call("/limited/x", &[])).await.unwrap()), "14");
+        let limited = client.ask(call("/limited/x", &[])).await.unwrap();
+        assert_eq!(status(&limited), "8");
+        assert!(limited.field("grpc-message").unwrap().starts_with("rate_limited: "));
+        assert!(limited.field("ratelimit").unwrap().starts_with("\"calls\";r=0;t="));
         // What is no call is told as ever.
         let plain = Request::post("http://a.example/nowhere").body(()).unwrap();
         assert_eq!(client.ask(plain).await.unwrap().code(), "no_route");

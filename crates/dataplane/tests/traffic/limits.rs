@@ -4,6 +4,7 @@ use crate::backend::{Backend, ok};
 use crate::client::{Answer, Client};
 use crate::node::{Node, forwarding, run};
 use serde_json::Value;
+use sluice_shared_store::{Driver, RedisSettings};
 
 pub fn body(answer: &Answer) -> Value {
     serde_json::from_str(answer.text()).unwrap()
@@ -220,6 +221,60 @@ fn the_access_log_names_the_limit_that_refused() {
                 .any(|line| line["limit.dry_run"] == "trial" && line["outcome"] == "ok")
             {
                 break;
+            }
+        }
+    });
+}
+
+/// A document with a limit for each thing that may hold while what they are kept in is away.
+const WITHOUT_STORE: &str = "gateways:
+  web:
+    hosts: [\"*\"]
+    routes:
+      - { path: /closed, respond: { text: hello }, rate_limits: [{ name: closed, limit: 100, per: 1h, on_failure: closed }] }
+      - { path: /open, respond: { text: hello }, rate_limits: [{ name: open, limit: 1, per: 1h }] }
+      - { path: /local, respond: { text: hello }, rate_limits: [{ name: local, limit: 3, per: 50ms, on_failure: local }] }
+      - { path: /at-once, respond: { text: hello }, concurrency: [{ name: at-once, limit: 3 }] }
+";
+
+#[test]
+fn a_store_that_was_never_there_lets_nothing_through_that_is_closed() {
+    run(async {
+        let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", nowhere.local_addr().unwrap());
+        drop(nowhere);
+        let redis = RedisSettings {
+            urls: vec![url.parse().unwrap()],
+            ..RedisSettings::default()
+        };
+        let node = Node::keeping(WITHOUT_STORE, Driver::Redis(redis));
+        let mut client = node.client().await;
+        for _ in 0..5 {
+            let refused = client.get("/closed").await;
+            assert_eq!((refused.status, refused.code()), (503, "limit_store".to_owned()));
+            let problem = body(&refused);
+            assert_eq!(
+                (&problem["policy"], &problem["violated-policies"]),
+                (&"closed".into(), &Value::Null)
+            );
+            assert!(refused.field("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+        }
+        for _ in 0..5 {
+            let answer = client.get("/open").await;
+            assert_eq!(answer.status, 200);
+            let told = answer.field("ratelimit").unwrap();
+            assert!(
+                told.starts_with(r#""open";r=1;t="#) && told.ends_with(";sluice-uncounted"),
+                "{told}"
+            );
+        }
+        // What others may have spent before is not known: the node's share comes when that is over.
+        for path in ["/local", "/at-once"] {
+            loop {
+                match client.get(path).await.status {
+                    200 => break,
+                    refused => assert_eq!(refused, 429, "{path}"),
+                }
             }
         }
     });

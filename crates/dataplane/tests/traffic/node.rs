@@ -106,6 +106,18 @@ impl Node {
         Self::made(document, bound, 1, &unheard, metrics, shared)
     }
 
+    /// One whose limits and breakers are kept there.
+    pub fn keeping(document: &str, driver: Driver) -> Self {
+        let bound = Dataplane::bind(settings(1, Edge::default())).unwrap();
+        let unheard = Log::to(&LogSettings::default(), std::io::sink()).unwrap();
+        let metrics = Metrics::new();
+        let shared = SharedStore::start(Config {
+            driver,
+            ..Config::alone("n1", metrics.clone())
+        });
+        Self::made(document, bound, 1, &unheard, metrics, &shared.unwrap())
+    }
+
     pub fn logging(document: &str, bound: Bound, workers: usize, log: &Log) -> Self {
         let metrics = Metrics::new();
         let shared = SharedStore::start(Config::alone("n1", metrics.clone())).unwrap();
