@@ -4,7 +4,7 @@ use crate::backend::{Backend, ok};
 use crate::client::{Answer, Client};
 use crate::node::{Node, forwarding, run};
 use serde_json::Value;
-use sluice_shared_store::{Driver, RedisSettings};
+use sluice_shared_store::{Driver, RedisSettings, SharedMemory};
 
 pub fn body(answer: &Answer) -> Value {
     serde_json::from_str(answer.text()).unwrap()
@@ -277,5 +277,33 @@ fn a_store_that_was_never_there_lets_nothing_through_that_is_closed() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn three_nodes_admit_together_what_one_would() {
+    run(async {
+        let backend = Backend::answering(|_| ok("ok")).await;
+        let limits = ", rate_limits: [{ name: orders, limit: 7, per: 1h, on_failure: closed, key: \"'all'\" }], concurrency: [{ name: at-once, limit: 50, key: \"'all'\" }]";
+        let document = forwarding(&backend.url(), limits);
+        let memory = SharedMemory::default();
+        let names = ["n1", "n2", "n3"];
+        let nodes = names.map(|name| Node::sharing(&document, name, &memory, &names));
+        let mut statuses = Vec::new();
+        for round in 0..21 {
+            let mut client = nodes[round % 3].client().await;
+            statuses.push(client.get("/").await.status);
+        }
+        assert_eq!(
+            statuses.iter().filter(|status| **status == 200).count(),
+            7,
+            "{statuses:?}"
+        );
+        assert_eq!(
+            statuses.iter().filter(|status| **status == 429).count(),
+            14,
+            "{statuses:?}"
+        );
+        assert_eq!(backend.count(), 7);
     });
 }
