@@ -271,7 +271,7 @@ fn a_store_that_was_never_there_lets_nothing_through_that_is_closed() {
         // What others may have spent before is not known: the node's share comes when that is over.
         for path in ["/local", "/at-once"] {
             loop {
-                match client.get(path).await.status {
+                match node.client().await.get(path).await.status {
                     200 => break,
                     refused => assert_eq!(refused, 429, "{path}"),
                 }
