@@ -1,4 +1,7 @@
 //! Limits: what passes, what is refused and how it is told.
+//!
+//! Most have a `delay` far below their window: it delays nobody, as nothing comes free so soon, and where the machine is busy
+//! the node waits longer than 20 ms for what it keeps in its own memory.
 
 use crate::backend::{Backend, ok};
 use crate::client::{Answer, Client};
@@ -23,7 +26,7 @@ pub async fn ask(client: &mut Client, path: &str, times: usize) -> Vec<u16> {
 fn what_is_over_the_limit_is_refused_and_never_reaches_the_service() {
     run(async {
         let backend = Backend::answering(|_| ok("ok")).await;
-        let limits = ", rate_limits: [{ name: orders, limit: 3, per: 1h, on_failure: local }]";
+        let limits = ", rate_limits: [{ name: orders, limit: 3, per: 1h, delay: 10s, on_failure: local }]";
         let node = Node::new(&forwarding(&backend.url(), limits));
         let mut client = node.client().await;
         for left in [2, 1, 0] {
@@ -67,7 +70,7 @@ fn what_is_over_the_limit_is_refused_and_never_reaches_the_service() {
 fn keys_are_counted_apart_and_requests_without_the_value_together() {
     run(async {
         let backend = Backend::answering(|_| ok("ok")).await;
-        let limits = ", rate_limits: [{ name: tenants, limit: 1, per: 1h, on_failure: local, key: \"request.headers['x-tenant']\" }]";
+        let limits = ", rate_limits: [{ name: tenants, limit: 1, per: 1h, delay: 10s, on_failure: local, key: \"request.headers['x-tenant']\" }]";
         let node = Node::new(&forwarding(&backend.url(), limits));
         let mut client = node.client().await;
         for (field, status) in [
@@ -99,7 +102,7 @@ fn a_client_behind_trusted_proxies_is_counted_by_its_address_however_it_is_writt
         let backend = Backend::answering(|_| ok("ok")).await;
         let document = forwarding(
             &backend.url(),
-            ", rate_limits: [{ name: clients, limit: 2, per: 1h, on_failure: local }]",
+            ", rate_limits: [{ name: clients, limit: 2, per: 1h, delay: 10s, on_failure: local }]",
         )
         .replace(
             "    routes:",
@@ -134,9 +137,9 @@ fn answers_of_the_document_are_limited_too_and_what_is_on_trial_refuses_nobody()
   web:
     hosts: [\"*\"]
     routes:
-      - { path: /text, respond: { text: hello }, rate_limits: [{ name: texts, limit: 1, per: 1h, on_failure: local }] }
-      - { path: /away, redirect: { to: /text }, rate_limits: [{ name: aways, limit: 1, per: 1h, on_failure: local }] }
-      - { path: /trial, respond: { text: hello }, rate_limits: [{ name: trial, limit: 1, per: 1h, on_failure: local, dry_run: true }] }
+      - { path: /text, respond: { text: hello }, rate_limits: [{ name: texts, limit: 1, per: 1h, delay: 10s, on_failure: local }] }
+      - { path: /away, redirect: { to: /text }, rate_limits: [{ name: aways, limit: 1, per: 1h, delay: 10s, on_failure: local }] }
+      - { path: /trial, respond: { text: hello }, rate_limits: [{ name: trial, limit: 1, per: 1h, delay: 10s, on_failure: local, dry_run: true }] }
       - { path: /free, respond: { text: hello } }
 ";
         let node = Node::new(document);
@@ -202,8 +205,8 @@ fn the_access_log_names_the_limit_that_refused() {
   web:
     hosts: [\"*\"]
     routes:
-      - { path: /text, respond: { text: hello }, rate_limits: [{ name: texts, limit: 1, per: 1h, on_failure: local }] }
-      - { path: /trial, respond: { text: hello }, rate_limits: [{ name: trial, limit: 1, per: 1h, on_failure: local, dry_run: true }] }
+      - { path: /text, respond: { text: hello }, rate_limits: [{ name: texts, limit: 1, per: 1h, delay: 10s, on_failure: local }] }
+      - { path: /trial, respond: { text: hello }, rate_limits: [{ name: trial, limit: 1, per: 1h, delay: 10s, on_failure: local, dry_run: true }] }
 ";
         let logged = crate::access_log::Logged::new(document, "all");
         let mut client = logged.node.client().await;
@@ -284,7 +287,7 @@ fn a_store_that_was_never_there_lets_nothing_through_that_is_closed() {
 fn three_nodes_admit_together_what_one_would() {
     run(async {
         let backend = Backend::answering(|_| ok("ok")).await;
-        let limits = ", rate_limits: [{ name: orders, limit: 7, per: 1h, on_failure: closed, key: \"'all'\" }], concurrency: [{ name: at-once, limit: 50, key: \"'all'\" }]";
+        let limits = ", rate_limits: [{ name: orders, limit: 7, per: 1h, delay: 10s, key: \"'all'\" }]";
         let document = forwarding(&backend.url(), limits);
         let memory = SharedMemory::default();
         let names = ["n1", "n2", "n3"];
