@@ -13,18 +13,14 @@
 
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "its callers are being built")]
 mod backend;
 mod breakers;
 mod clock;
 mod config;
 mod limits;
-#[allow(dead_code, reason = "its callers are being built")]
 mod memory;
-#[allow(dead_code, reason = "its callers are being built")]
 mod redis;
 mod store;
-#[allow(dead_code, reason = "its callers are being built")]
 mod store_metrics;
 
 pub use breakers::{BreakerView, Breakers, Forced, Transition};

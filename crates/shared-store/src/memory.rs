@@ -104,11 +104,6 @@ impl Memory {
         reply
     }
 
-    /// The store's clock.
-    pub(crate) fn now(&self) -> StoreTime {
-        self.shared.now()
-    }
-
     /// Tells all nodes that share this memory.
     pub(crate) fn publish(&self, partition: Partition, message: Arc<[u8]>) {
         // Nobody listens: nobody misses it.

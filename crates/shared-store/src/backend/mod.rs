@@ -101,11 +101,6 @@ impl Backend {
         }
     }
 
-    /// Where a key is kept. The same on all nodes of the cluster.
-    pub(crate) fn partition_of(&self, key: KeyId) -> Partition {
-        Partition::of(key, self.partitions())
-    }
-
     /// One round of limits: at most [`BATCH`] requests, all of this partition and all of limits that count alike. With
     /// none it is a heartbeat. Calls made at the same time travel together.
     ///
@@ -157,19 +152,11 @@ impl Backend {
         }
     }
 
-    /// What is published, from now on. Of no partition it is told at first whether it is heard: ask [`Self::heard`].
+    /// What is published, from now on. Until [`News::Heard`] says otherwise, nothing is heard of a partition.
     pub(crate) fn news(&self) -> broadcast::Receiver<News> {
         match self {
             Self::Memory(memory) => memory.news(),
             Self::Redis(redis) => redis.news(),
-        }
-    }
-
-    /// Whether what is published of a partition is heard now.
-    pub(crate) fn heard(&self, partition: Partition) -> bool {
-        match self {
-            Self::Memory(_) => true,
-            Self::Redis(redis) => redis.heard(partition),
         }
     }
 

@@ -195,10 +195,6 @@ impl Redis {
         self.parts.news()
     }
 
-    pub(crate) fn heard(&self, partition: Partition) -> bool {
-        self.parts.heard(partition)
-    }
-
     pub(crate) fn reach(&self, partition: Partition) -> watch::Receiver<Reach> {
         self.parts.reach(partition)
     }

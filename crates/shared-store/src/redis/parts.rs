@@ -77,6 +77,7 @@ impl Parts {
         self.news.subscribe()
     }
 
+    #[cfg(test)]
     pub(super) fn heard(&self, partition: Partition) -> bool {
         // A hint by itself: who misses the change polls once more, or hears of it by the news.
         self.part(partition).heard.load(Ordering::Relaxed)

@@ -177,10 +177,10 @@ async fn what_is_published_is_heard_and_heard_again_after_an_outage() {
     );
     server.kill();
     assert_eq!(soon(news.recv()).await, Ok(News::Unheard(Partition(0))));
-    assert!(!driver.redis.heard(Partition(0)));
+    assert!(!driver.redis.parts.heard(Partition(0)));
     server.restart();
     assert_eq!(soon(news.recv()).await, Ok(News::Heard(Partition(0))));
-    assert!(driver.redis.heard(Partition(0)));
+    assert!(driver.redis.parts.heard(Partition(0)));
     server.cli(&["PUBLISH", &channel, "two"]);
     assert_eq!(
         soon(news.recv()).await,

@@ -110,7 +110,7 @@ async fn the_partitions_of_a_cluster_are_each_called_where_they_are() {
     // What is published within a shard is heard.
     let mut news = driver.redis.news();
     let (partition, channel) = (Partition(3), driver.redis.names().channel(Partition(3)));
-    until(|| driver.redis.heard(partition)).await;
+    until(|| driver.redis.parts.heard(partition)).await;
     servers[0].cli(&["-c", "SPUBLISH", &channel, "word"]);
     let word = News::Message(partition, Arc::from(*b"word"));
     soon(async { while news.recv().await != Ok(word.clone()) {} }).await;
