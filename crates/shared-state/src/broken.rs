@@ -3,19 +3,12 @@
 /// Ways to break it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// A token is granted if the window that ends now has room, whatever later ones have.
-    LaterWindowsIgnored,
     /// A report that is repeated counts again.
     HeardTwice,
     /// A grant whose reply came after the call was given up is spent.
     LateReplyAccepted,
-    /// A renewal revives tokens whose lease had ended.
-    ExpiredRevived,
     /// The age of a spend is told with the node's clock running fast.
     AgeTooGreat,
-    /// A process that starts again goes on under its old number.
-    #[cfg(test)]
-    RestartKeepsEntry,
     /// Alone, a node takes all that it spent in its last window for its own.
     LevelCountsAll,
     /// A store that is emptied while it learns stays in its epoch.
@@ -24,8 +17,6 @@ pub(crate) enum Broken {
     OverdraftForgotten,
     /// A second call while the first is under way.
     TwoInFlight,
-    /// What is told of spends made with a lease that had been charged is taken off the next one.
-    ChargedToldAgain,
 }
 
 #[cfg(test)]
@@ -41,7 +32,6 @@ pub(crate) fn broken(how: Broken) -> bool {
 
 /// Breaks it on this thread, while `run` runs.
 #[cfg(test)]
-#[expect(dead_code, reason = "the tests that break it follow")]
 pub(crate) fn while_broken<T>(how: Broken, run: impl FnOnce() -> T) -> T {
     NOW.set(Some(how));
     let result = run();

@@ -61,7 +61,9 @@ impl Checks {
         let overdraft = (limit / 20 / nodes).max(1);
         let mut bound = limit;
         if scenario.fast {
-            bound += nodes * overdraft;
+            // A process that starts again does not know what its dead self overdrew.
+            let crashes = scenario.faults.iter().filter(|fault| **fault == Fault::Crash).count() as u64;
+            bound += (nodes + crashes) * overdraft;
         }
         let cut = scenario.faults.contains(&Fault::Cut);
         if cut {
@@ -152,6 +154,10 @@ impl Checks {
         }
     }
 
+    pub(super) fn crashed(&mut self, node: usize) {
+        self.overdrawn.retain(|(of, _), _| *of != node);
+    }
+
     pub(super) fn lost_state(&mut self, epoch: u64) {
         self.epoch = epoch + 1;
     }
@@ -218,9 +224,15 @@ impl Checks {
         let (limit, over) = (self.limit as i64, self.over as i64);
         // What was overdrawn is charged whatever there is.
         if greatest > limit + if self.fast { over } else { 0 } && !self.cut {
-            self.fails("L2 books", || format!("{greatest} at {at}"));
+            self.fails("L2 books", || format!("{greatest} at {at}, {over} overdrawn"));
         }
-        if self.fast || self.cut {
+        // What a node does by itself is not told before it comes back.
+        let alone = nodes
+            .iter()
+            .filter(|node| node.up)
+            .filter_map(|node| Some(node.keys.get(&key)?.machine.sliding(node.moment(at))))
+            .any(|state| !state.leased);
+        if self.fast || self.cut || alone {
             return;
         }
         // Charged late: of what was spent since any moment, all is recorded since then or still out.

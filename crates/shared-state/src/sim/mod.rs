@@ -5,7 +5,10 @@
 //! key, calls given up after 20 ms, the guard around the store, heartbeats) and the world.
 
 mod checks;
+mod desk;
 mod node;
+mod random;
+mod sabotage;
 mod scenarios;
 mod traffic;
 mod world;

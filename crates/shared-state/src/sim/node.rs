@@ -103,15 +103,12 @@ impl Node {
         }
     }
 
-    /// It starts again. `same`: under its old number, which it must not.
-    pub(super) fn restart(&mut self, rng: &mut Rng, same: bool) {
-        let (boot, life) = (self.boot, self.life + 1);
+    /// It starts again, as another process.
+    pub(super) fn restart(&mut self, rng: &mut Rng) {
+        let life = self.life + 1;
         let (offset, gain) = (self.offset, self.gain);
         *self = Self::new(self.index, rng);
         (self.life, self.offset, self.gain) = (life, offset, gain);
-        if same {
-            self.boot = boot;
-        }
     }
 
     pub(super) fn moment(&self, at: True) -> Moment {
@@ -163,7 +160,7 @@ impl Node {
         let (take, nudge) = known.machine.cell().take(now, cost);
         match take {
             Take::Taken(token) => {
-                let beyond = token.source == Source::Local && known.machine.sliding(now).leased;
+                let beyond = token.source == Source::Local && !known.machine.sliding(now).own;
                 turn.out.push(Effect::Admit(key, 0, beyond));
             }
             Take::Refused(_) => turn.out.push(Effect::Refuse(0)),

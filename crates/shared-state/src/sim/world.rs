@@ -224,12 +224,12 @@ impl World {
             Event::Serve(envelope, header, requests) => return self.serve(envelope, &header, &requests),
             Event::Crash => {
                 self.nodes[0].up = false;
+                self.checks.crashed(0);
                 self.nodes[0].life += 1;
                 return;
             }
             Event::Boot => {
-                let same = broken(Broken::RestartKeepsEntry);
-                self.nodes[0].restart(turn.rng, same);
+                self.nodes[0].restart(turn.rng);
                 let life = self.nodes[0].life;
                 return self.at(at + MS, Event::Beat(0, life));
             }

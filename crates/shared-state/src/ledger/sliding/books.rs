@@ -58,6 +58,9 @@ pub struct Node {
     /// Tokens of its stream that were heard of.
     heard: u64,
     seq: u64,
+    /// The call by which it became known, if not by a declaration. Who has not had the reply to it may still tell of a
+    /// lease that was charged when it ended.
+    since: u64,
     demand: f64,
     /// Set aside for it while the store learns.
     reserve: Option<u64>,
@@ -102,7 +105,7 @@ pub(super) fn serve(count: &mut Count, at: &At<'_>, numbers: &Numbers, call: &Ca
     let measures = Measures::of(numbers.window);
     let (now, present) = (at.now.0, at.now.0 / measures.slot);
     let me = count.nodes.iter().position(|node| node.from == at.header.from);
-    let mut fresh = me.is_none();
+    let fresh = me.is_none();
     let me = me.unwrap_or_else(|| {
         count.nodes.push(Node::new(at.header.from));
         count.nodes.len() - 1
@@ -116,13 +119,13 @@ pub(super) fn serve(count: &mut Count, at: &At<'_>, numbers: &Numbers, call: &Ca
         if let Some(rest) = node.declare(spent, declared, call.seq, at, &measures, numbers) {
             return Answer::Sliding(Reply::Own(rest));
         }
-        fresh = false;
     } else if node.reserve.is_some() || !at.learning(learn(Duration::from_micros(numbers.window))).is_zero() {
         // It owes a declaration: nothing is granted before.
         return Answer::Epoch(at.epoch);
     } else if fresh {
-        node.heard = call.first;
+        (node.heard, node.since) = (call.first, call.seq);
     }
+    let fresh = call.ack < node.since;
     node.acknowledge(call);
     node.hear(spent, call, fresh, now, &measures);
     grant(count, me, at, numbers, call, (fresh, present))
@@ -328,9 +331,6 @@ impl Count {
             greatest = greatest.max(*free);
             *free = signed(limit) - greatest;
         }
-        if broken(Broken::LaterWindowsIgnored) {
-            free = of.iter().map(|load| signed(limit) - load).collect();
-        }
         Load { present, of, free }
     }
 
@@ -466,6 +466,7 @@ impl Node {
             pending: Vec::new(),
             heard: 0,
             seq: 0,
+            since: 0,
             demand: 0.0,
             reserve: None,
         }
@@ -507,7 +508,7 @@ impl Node {
         let rest = at.learning(learn(Duration::from_micros(numbers.window)));
         self.sure.clear();
         self.pending.clear();
-        self.heard = 0;
+        (self.heard, self.since) = (0, 0);
         if !rest.is_zero() {
             self.reserve = Some(declared.reserve);
             self.seq = seq;

@@ -159,3 +159,141 @@ pub fn keep(rule: &Rule) -> Duration {
 pub fn serve(count: &mut Count, at: &At<'_>, rule: &Rule, call: &Call) -> Answer {
     books::serve(count, at, &Numbers::of(rule), call)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{KeyId, RuleId};
+    use crate::ledger::{self, From, Header, Ledger, Request};
+    use crate::rule::{Mode, OnFailure, Scope};
+    use crate::time::StoreTime;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const KEY: KeyId = KeyId([0; 16]);
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    fn rule(limit: u32) -> Arc<Rule> {
+        Arc::new(Rule {
+            name: "r".into(),
+            scope: Scope::Gateway("g".into()),
+            algorithm: Algorithm::SlidingWindow { limit, window: WINDOW },
+            mode: Mode::Exact,
+            on_failure: OnFailure::Local,
+            version: 1,
+            id: RuleId(0),
+        })
+    }
+
+    /// A node that tells the truth.
+    #[derive(Default)]
+    struct Honest {
+        seq: u64,
+        ack: u64,
+        first: u64,
+        /// What it spent or gave back, and when, in the store's time.
+        stream: Vec<(u64, u64, u8)>,
+        /// From when on it holds how many, until when.
+        held: Vec<(u64, u64)>,
+        ends: u64,
+    }
+
+    /// What happens next: which node, after how long, how much it asks for, which part of what it could spend it did,
+    /// whether it gives all back, whether the reply comes.
+    type Turn = (usize, u64, f64, f64, bool, bool, u64);
+
+    fn turns() -> impl Strategy<Value = Vec<Turn>> {
+        let turn = (
+            0usize..3,
+            0u64..250_000,
+            0.0f64..900.0,
+            0.0f64..1.0,
+            prop::bool::weighted(0.15),
+            prop::bool::weighted(0.8),
+            0u64..4,
+        );
+        prop::collection::vec(turn, 10..80)
+    }
+
+    /// The greatest load of any window after each call.
+    fn loads(limit: u32, turns: &[Turn]) -> Vec<i64> {
+        let (mut ledger, mut now, rule) = (Ledger::default(), 1_000_000_000_000, rule(limit));
+        let mut nodes: Vec<_> = (0..3).map(|_| Honest::default()).collect();
+        let mut loads = Vec::new();
+        for &(index, wait, demand, spends, leaves, heard, waiting) in turns {
+            now += wait;
+            let node = &mut nodes[index];
+            if now >= node.ends {
+                let held: u64 = node.held.drain(..).map(|(_, tokens)| tokens).sum();
+                node.stream.push((now, held, Told::BACK));
+            }
+            for (from, tokens) in &mut node.held {
+                if *from <= now {
+                    let spent = (*tokens as f64 * spends) as u64;
+                    *tokens -= spent;
+                    node.stream.push((now - (now - *from) / 2, spent, Told::SPENT));
+                }
+            }
+            if leaves {
+                let held: u64 = node.held.drain(..).map(|(_, tokens)| tokens).sum();
+                node.stream.push((now, held, Told::BACK));
+            }
+            node.seq += 1;
+            let call = Call {
+                seq: node.seq,
+                ack: node.ack,
+                first: node.first,
+                stream: node
+                    .stream
+                    .iter()
+                    .map(|(when, tokens, kind)| Told(now - when, *tokens, *kind))
+                    .collect(),
+                demand: if leaves { 0.0 } else { demand },
+                waiting,
+                unit: 1,
+                declare: None,
+            };
+            let header = Header {
+                from: From {
+                    node: index as u64,
+                    boot: 1,
+                },
+                epoch: 1,
+                local: false,
+                live: 3,
+                without: 0,
+            };
+            let request = Request {
+                key: KEY,
+                rule: Arc::clone(&rule),
+                epoch: 1,
+                local: false,
+                life: 0,
+                call: ledger::Call::Sliding(call),
+            };
+            let served = ledger.serve(StoreTime(now), &header, &[request]);
+            if let (true, Some(Answer::Sliding(Reply::Granted(grant)))) = (heard, served.replies.first()) {
+                node.ack = node.seq;
+                node.first += node.stream.drain(..).map(|(_, tokens, _)| tokens).sum::<u64>();
+                if grant.fresh {
+                    node.held.clear();
+                }
+                let more = grant.pieces.iter().map(|(wait, tokens)| (now + wait, *tokens));
+                node.held.extend(more);
+                node.held.sort_unstable();
+                node.ends = now + grant.life;
+            }
+            let count = ledger.sliding(KEY).expect("it was served");
+            loads.push(count.greatest_load(WINDOW, now));
+        }
+        loads
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_is_promised_more_than_the_limit(limit in 1u32..400, turns in turns()) {
+            let greatest = loads(limit, &turns).into_iter().max().unwrap_or(0);
+            prop_assert!(greatest <= i64::from(limit), "{greatest} of {limit}");
+        }
+    }
+}

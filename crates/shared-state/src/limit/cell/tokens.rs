@@ -455,3 +455,188 @@ impl Plan {
         rate.is_some_and(|rate| rate > self.rising) && now >= self.rising_from
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::RuleId;
+    use crate::rule::{OnFailure, Scope};
+    use std::sync::atomic::AtomicU64;
+
+    fn rule(mode: Mode) -> Rule {
+        Rule {
+            name: "r".into(),
+            scope: Scope::Gateway("g".into()),
+            algorithm: Algorithm::SlidingWindow {
+                limit: 100,
+                window: Duration::from_secs(1),
+            },
+            mode,
+            on_failure: OnFailure::Local,
+            version: 1,
+            id: RuleId(0),
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment(1_000_000_000 + millis * 1_000_000)
+    }
+
+    fn plan(pieces: &[(u64, u64)], ends: u64) -> Plan {
+        Plan {
+            pieces: pieces
+                .iter()
+                .map(|(from, total)| Piece {
+                    from: at(*from),
+                    total: *total,
+                })
+                .collect(),
+            ends: at(ends),
+            otherwise: Otherwise::Ask {
+                spent_until: at(500),
+                overdraft: 0,
+                waits: true,
+            },
+            next: at(300),
+            ..Plan::unknown(100, Duration::from_secs(1))
+        }
+    }
+
+    fn takes(cell: &TokenCell, millis: u64, cost: u32) -> bool {
+        matches!(cell.take(at(millis), cost).0, Take::Taken(_))
+    }
+
+    #[test]
+    fn a_piece_is_taken_from_its_moment_on_and_until_the_end() {
+        let cell = TokenCell::new(&rule(Mode::Exact), at(0));
+        cell.publish(plan(&[(0, 2), (100, 3)], 400));
+        assert!(takes(&cell, 0, 1) && takes(&cell, 0, 1));
+        assert!(!takes(&cell, 99, 1), "the third one is not there yet");
+        assert!(takes(&cell, 100, 1));
+        cell.publish(plan(&[(0, 2), (100, 9)], 400));
+        assert!(takes(&cell, 399, 1));
+        assert!(!takes(&cell, 400, 1), "it has ended");
+    }
+
+    #[test]
+    fn a_cost_is_taken_whole_or_not_at_all() {
+        let cell = TokenCell::new(&rule(Mode::Exact), at(0));
+        cell.publish(plan(&[(0, 5)], 400));
+        assert!(!takes(&cell, 0, 6));
+        assert!(takes(&cell, 0, 5));
+        assert_eq!(cell.taken(), 5);
+    }
+
+    #[test]
+    fn a_refusal_tells_when_the_next_token_is_due() {
+        let cell = TokenCell::new(&rule(Mode::Exact), at(0));
+        cell.publish(plan(&[(0, 1), (100, 2)], 400));
+        assert!(takes(&cell, 0, 1));
+        let soon = Take::Refused(Refusal::Spent(Duration::from_millis(60)));
+        assert_eq!(cell.take(at(40), 1).0, soon);
+        assert!(takes(&cell, 100, 1));
+        // Nothing is scheduled: no sooner than asking helps, and no later than the own spend comes back.
+        let later = Take::Refused(Refusal::Spent(Duration::from_millis(390)));
+        assert_eq!(cell.take(at(110), 1).0, later);
+        assert_eq!(cell.peek(at(110), 1), later);
+        assert_eq!(cell.take(at(500), 1).0, Take::Unknown);
+    }
+
+    #[test]
+    fn what_is_taken_away_cannot_be_taken_by_the_plan_before() {
+        let cell = TokenCell::new(&rule(Mode::Exact), at(0));
+        cell.publish(plan(&[(0, 10)], 400));
+        assert!(takes(&cell, 0, 4));
+        assert_eq!(cell.end(), 4);
+        assert_eq!(cell.take(at(0), 1).0, Take::Unknown, "there is no plan yet");
+        cell.publish(plan(&[(0, 1)], 400));
+        assert!(takes(&cell, 0, 1));
+        assert!(!takes(&cell, 0, 1));
+    }
+
+    #[test]
+    fn it_is_overdrawn_as_far_as_it_says_and_nobody_waits() {
+        let cell = TokenCell::new(&rule(Mode::Fast), at(0));
+        let (take, nudge) = cell.take(at(0), 1);
+        assert!(
+            matches!(take, Take::Taken(token) if token.source == Source::Local),
+            "{take:?}"
+        );
+        assert!(nudge && cell.asked());
+        let (take, nudge) = cell.take(at(0), 1);
+        assert!(matches!(take, Take::Refused(Refusal::Spent(_))), "{take:?}");
+        assert!(!nudge, "whoever looks was told already");
+        assert_eq!(cell.beyond(), 1);
+    }
+
+    #[test]
+    fn a_nudge_is_told_once_until_somebody_looks() {
+        let cell = TokenCell::new(&rule(Mode::Exact), at(0));
+        let low = Plan {
+            low: Some(5),
+            ..plan(&[(0, 10)], 400)
+        };
+        cell.publish(low);
+        let nudges = |times: usize| (0..times).filter(|_| cell.take(at(0), 1).1).count();
+        assert_eq!(nudges(4), 0);
+        assert_eq!(nudges(3), 1);
+        cell.looked();
+        assert_eq!(nudges(2), 1);
+    }
+
+    /// Workers take while the machine gives more and takes away. What was given is what was taken and what is left: no
+    /// token is taken twice, none by a plan that has ended.
+    #[test]
+    fn no_token_is_taken_twice_while_plans_change() {
+        const WORKERS: u64 = 3;
+        let cell = TokenCell::new(&rule(Mode::Exact), at(0));
+        let (got, gathered) = (AtomicU64::new(0), AtomicU64::new(0));
+        let stop = AtomicBool::new(false);
+        let (mut taken, mut given_back, mut given) = (0u64, 0u64, 0u64);
+        std::thread::scope(|scope| {
+            for worker in 0..WORKERS {
+                let (cell, got, stop) = (&cell, &got, &stop);
+                scope.spawn(move || {
+                    let mut moment = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        moment += 1;
+                        let cost = 1 + (moment % (worker + 1)) as u32;
+                        if let Take::Taken(token) = cell.take(Moment(at(0).0 + moment), cost).0 {
+                            got.fetch_add(u64::from(token.cost), Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+            // What may have been taken of the present generation.
+            let mut total = 0u64;
+            for round in 0..20_000u64 {
+                if round % 7 == 0 {
+                    let of_it = cell.end();
+                    assert!(of_it <= total, "{of_it} of {total}");
+                    taken += of_it;
+                    given_back += total - of_it;
+                    total = 0;
+                }
+                total += round % 40;
+                given += round % 40;
+                cell.publish(plan(&[(0, total)], 1_000_000));
+                cell.gather(at(1), |_, tokens| {
+                    gathered.fetch_add(tokens, Ordering::Relaxed);
+                });
+            }
+            stop.store(true, Ordering::Relaxed);
+            let of_it = cell.end();
+            assert!(of_it <= total, "{of_it} of {total}");
+            taken += of_it;
+            given_back += total - of_it;
+        });
+        cell.gather(at(1), |_, tokens| {
+            gathered.fetch_add(tokens, Ordering::Relaxed);
+        });
+        let got = got.into_inner();
+        assert!(got > 0);
+        assert_eq!(got, taken, "all that workers got is known when a generation ends");
+        assert_eq!(got, gathered.into_inner(), "each spend is told once");
+        assert_eq!(given, taken + given_back);
+    }
+}

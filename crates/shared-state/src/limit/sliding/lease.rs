@@ -1,7 +1,6 @@
 //! The tokens that a node holds: pieces, each from its moment on.
 
 use super::report::{Of, Report};
-use crate::broken::{Broken, broken};
 use crate::ledger::sliding::Told;
 use crate::limit::cell::tokens::{MOST, Piece, TokenCell};
 use crate::time::Moment;
@@ -84,7 +83,7 @@ impl Lease {
 
     /// Drops all where it has ended: the tokens go back, and stay dead. The cell has a new generation then.
     pub(super) fn expire(&mut self, now: Moment, cell: &TokenCell, report: &mut Report) -> bool {
-        if now < self.ends || self.held() == 0 || broken(Broken::ExpiredRevived) {
+        if now < self.ends || self.held() == 0 {
             return false;
         }
         self.give_back(now, cell, report);

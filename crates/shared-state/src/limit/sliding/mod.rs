@@ -51,6 +51,8 @@ pub(super) struct Machine {
     seq: u64,
     ack: u64,
     flight: Option<Flight>,
+    /// None: a call that was given up is forgotten.
+    late: Option<Flight>,
     last: Option<Told>,
 }
 
@@ -62,6 +64,8 @@ struct Flight {
     level: Option<u64>,
     leaves: bool,
     demand: f64,
+    /// The node went on by itself meanwhile: whatever is answered, it does not hold.
+    void: bool,
 }
 
 /// What the last reply said, as moments of this node.
@@ -110,6 +114,7 @@ impl Machine {
             seq: 0,
             ack: 0,
             flight: None,
+            late: None,
             last: None,
         }
     }
@@ -144,7 +149,12 @@ impl Machine {
         if !view.reached && asked && !self.account.is_alone() {
             self.go_alone(now, view, cell);
         }
-        if self.account.is_due(now) || self.overdraft_comes_back(now) {
+        let mut relieved = false;
+        while self.overdraft_comes_back(now) {
+            self.overdrawn.pop_front();
+            relieved = true;
+        }
+        if self.account.is_due(now) || relieved {
             self.publish(now, Some(view), cell);
         }
         let call = (self.flight.is_none() || broken(Broken::TwoInFlight))
@@ -159,7 +169,8 @@ impl Machine {
 
     /// See [`KeyNode::reply`](super::KeyNode::reply).
     pub(super) fn reply(&mut self, now: Moment, heard: Heard<Reply>, view: &View<'_>, cell: &TokenCell) -> u64 {
-        let Some(flight) = self.flight.take() else {
+        let late = self.late.take();
+        let Some(flight) = self.flight.take().or(late).filter(|flight| !flight.void) else {
             // The call was given up: its grant is void, and the next call says so.
             return 0;
         };
@@ -184,8 +195,9 @@ impl Machine {
 
     /// See [`KeyNode::lost`](super::KeyNode::lost).
     pub(super) fn lost(&mut self, now: Moment, view: &View<'_>, cell: &TokenCell) {
-        if !broken(Broken::LateReplyAccepted) {
-            self.flight = None;
+        let flight = self.flight.take();
+        if broken(Broken::LateReplyAccepted) {
+            self.late = flight;
         }
         self.gather(now, cell);
         if !view.reached && !self.account.is_alone() {
@@ -238,6 +250,9 @@ impl Machine {
     fn go_alone(&mut self, now: Moment, view: &View<'_>, cell: &TokenCell) {
         let level = self.level(now);
         self.account.go_alone(now, view.away.min(now), level);
+        if let Some(flight) = &mut self.flight {
+            flight.void = true;
+        }
         self.report.silence();
         self.publish(now, Some(view), cell);
     }
@@ -264,7 +279,7 @@ impl Machine {
         self.report.heard();
         // Before the lease is prolonged: what has ended stays dead.
         self.lease.expire(now, cell, &mut self.report);
-        if grant.fresh && !broken(Broken::ChargedToldAgain) {
+        if grant.fresh {
             self.report.charged();
         }
         if self.lease.of() == Of::Own {
@@ -369,7 +384,7 @@ impl Machine {
             && !self.lease.has_future(now)
             && self.lease.held() as f64 <= demand.quick(now) * 0.003;
         let rising = rate > 1.5 * last.demand && since > (last.horizon / 4).min(Duration::from_millis(20));
-        if (now >= last.call && worth_it) || more || (rising && worth_it) {
+        if worth_it && (now >= last.call || more || rising) {
             return Some(self.say(now, waiters, false, cell));
         }
         let excess = self.excess(now, &last, rate);
@@ -480,6 +495,7 @@ impl Machine {
             level,
             leaves,
             demand: call.demand,
+            void: false,
         });
         Said {
             epoch: self.epoch,
@@ -503,12 +519,9 @@ impl Machine {
     }
 
     /// How far requests may go beyond tokens, as a count of all that ever did.
-    fn overdraft(&mut self, now: Moment, view: Option<&View<'_>>) -> u64 {
+    fn overdraft(&self, view: Option<&View<'_>>) -> u64 {
         if self.mode != Mode::Fast {
             return 0;
-        }
-        while self.overdraft_comes_back(now) {
-            self.overdrawn.pop_front();
         }
         let nodes = view.map_or(u64::MAX, |view| view.live.len().max(1) as u64);
         let allowed = (self.limit / OVERDRAFT / nodes).max(1);
@@ -531,7 +544,7 @@ impl Machine {
             self.account.end_plan();
         }
         let curve = self.lease.curve(now, cell, &mut self.report);
-        let overdraft = self.overdraft(now, view);
+        let overdraft = self.overdraft(view);
         let mut plan = Plan::unknown(self.limit, self.window);
         (plan.pieces, plan.ends) = (curve, self.lease.ends);
         plan.comes_back = self.overdraft_window() + Duration::from_micros(GIVEN_UP);
@@ -612,7 +625,7 @@ impl Machine {
         let mut next: Option<Moment> = None;
         let mut at = |when: Moment| next = Some(next.map_or(when, |next| next.min(when)));
         let held = self.lease.held();
-        if held > 0 {
+        if held > 0 && now < self.lease.ends {
             at(self.lease.ends);
         }
         if held > 0 || !self.report.is_empty() {
@@ -641,14 +654,16 @@ impl Machine {
             .filter(|last| !last.quiet && self.account.learning_until(now).is_none())
         {
             let demand = cell.demand();
+            let idle = demand.last() + self.idle(demand);
+            if idle <= now {
+                // All went back, or nothing was held.
+                return next.map(|next| next.max(now));
+            }
             if held > 0 || demand.rate(now) * last.horizon.as_secs_f64() >= 1.0 {
                 at(last.call);
             }
             if held > 0 || !self.report.is_empty() {
-                let idle = demand.last() + self.idle(demand);
-                if idle > now {
-                    at(idle);
-                }
+                at(idle);
             }
             if last.tight && self.lease.has_future(now) {
                 at(now + Duration::from_millis(30).min(self.window / 33));
@@ -663,6 +678,7 @@ impl Machine {
         let unread = cell.taken() - self.lease.taken_read();
         State {
             leased: !self.owes && !self.account.is_own(now),
+            own: self.account.is_own(now),
             epoch: self.epoch,
             held: if now < self.lease.ends {
                 self.lease.held().saturating_sub(unread)
@@ -697,6 +713,8 @@ impl Machine {
 pub(crate) struct State {
     /// It lives on leases, as far as it knows.
     pub(crate) leased: bool,
+    /// It lives on its own account.
+    pub(crate) own: bool,
     pub(crate) epoch: u64,
     pub(crate) held: u64,
     /// While the store learns, what it lives on.

@@ -1,12 +1,13 @@
 -- After epoch.lua: what ledger/sliding/books.rs does, number for number. See there for the why.
 --
 -- Kept of a count: { epoch, version, limit, spent, nodes }. `spent`: { { slot, tokens } … } by slot. Of a node:
--- { name, end, sure, pending, heard, seq, demand, reserve }, sure and pending as spent, reserve -1 where there is none.
+-- { name, end, sure, pending, heard, seq, demand, reserve, since }, sure and pending as spent, reserve -1 where there is
+-- none.
 
 local SLOTS = 100
 local GIVEN_UP = 20000
 local SPARE = 0.05
-local END, SURE, PENDING, HEARD, SEQ, DEMAND, RESERVE = 2, 3, 4, 5, 6, 7, 8
+local END, SURE, PENDING, HEARD, SEQ, DEMAND, RESERVE, SINCE = 2, 3, 4, 5, 6, 7, 8, 9
 
 local function declares(call)
   return call[8] ~= nil
@@ -111,7 +112,7 @@ local function serve(count, numbers, call)
   end
   local fresh = me == nil
   if fresh then
-    me = { from, 0, {}, {}, 0, 0, 0, -1 }
+    me = { from, 0, {}, {}, 0, 0, 0, -1, 0 }
     nodes[#nodes + 1] = me
     mine = #nodes
   end
@@ -119,7 +120,7 @@ local function serve(count, numbers, call)
 
   local rest = learning(learn(window))
   if declared then
-    me[SURE], me[PENDING], me[HEARD] = {}, {}, 0
+    me[SURE], me[PENDING], me[HEARD], me[SINCE] = {}, {}, 0, 0
     if rest > 0 then
       me[RESERVE], me[SEQ] = declared[3], seq
       return { 2, { rest } }, count, ttl
@@ -129,12 +130,12 @@ local function serve(count, numbers, call)
     end
     me[RESERVE] = -1
     if declared[2] > 0 then me[SURE] = { { present, declared[2] } } end
-    fresh = false
   elseif me[RESERVE] >= 0 or rest > 0 then
     return { 0 }, count, ttl
   elseif fresh then
-    me[HEARD] = first
+    me[HEARD], me[SINCE] = first, seq
   end
+  fresh = ack < me[SINCE]
 
   -- The last grant was seen, or is void.
   if ack == me[SEQ] then
