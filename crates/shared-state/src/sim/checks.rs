@@ -30,6 +30,8 @@ pub(super) struct Checks {
     calls: u64,
     beats: u64,
     epoch: u64,
+    /// Until when, in the store's microseconds, books count what a node told that came back after the store had learnt.
+    latecomer: u64,
     length: True,
     broken: BTreeMap<&'static str, (u64, String)>,
 }
@@ -88,6 +90,7 @@ impl Checks {
             calls: 0,
             beats: 0,
             epoch: 0,
+            latecomer: 0,
             length: scenario.length,
             broken: BTreeMap::new(),
         }
@@ -170,16 +173,22 @@ impl Checks {
         requests: &[Request],
         nodes: &[Node],
     ) {
-        let epoch = store.epoch();
-        if epoch < self.epoch {
+        let number = store.epoch();
+        if number < self.epoch {
             let before = self.epoch;
-            self.fails("E1 epoch", || format!("{epoch} after {before}"));
+            self.fails("E1 epoch", || format!("{number} after {before}"));
         }
-        self.epoch = epoch;
+        self.epoch = number;
         for request in requests {
             if let Call::Sliding(call) = &request.call
                 && let Some(declared) = &call.declare
             {
+                // What it did meanwhile is charged whatever there is.
+                let window = Duration::from_nanos(self.window);
+                let late = store.born().is_none_or(|born| now >= born + epoch::learn(window));
+                if late {
+                    self.latecomer = (now + epoch::life(window) + window + window / 50).0;
+                }
                 let spent: u64 = declared.spent.iter().map(|(_, tokens)| tokens).sum();
                 if declared.reserve < spent + declared.held {
                     self.fails("L9 reserve", || format!("{declared:?}"));
@@ -217,7 +226,7 @@ impl Checks {
         let settled = store
             .born()
             .is_none_or(|born| now.0 > (born + epoch::learn(window) + window + window / 50).0);
-        if !settled {
+        if !settled || now.0 <= self.latecomer {
             return;
         }
         let greatest = count.greatest_load(window, now.0);

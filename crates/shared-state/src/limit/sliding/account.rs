@@ -1,7 +1,7 @@
 //! A node's own account: what it may do by itself, alone or while the store learns.
 
 use super::report::longer;
-use crate::ledger::epoch::life;
+use crate::ledger::epoch::{learn, life};
 use crate::limit::cell::tokens::Piece;
 use crate::time::Moment;
 use std::time::Duration;
@@ -41,8 +41,9 @@ impl Account {
         life(self.window)
     }
 
-    /// The store is away, since then: a lease's life and a window later only shares count. Who lived on a level stays on
-    /// it until then.
+    /// The store is away, since then. When a time of learning and a window have passed, only shares count: until then
+    /// another node, which had not noticed, may have lived on a level that is more than its share. Who lived on a level
+    /// stays on it so long.
     pub(super) fn go_alone(&mut self, now: Moment, away: Moment, level: u64) {
         let level = match self.phase {
             Phase::Learning { level, until } if now < until => level,
@@ -51,7 +52,7 @@ impl Account {
         };
         self.phase = Phase::Alone {
             level,
-            share_from: away + longer(self.window + self.life()),
+            share_from: away + longer(self.window + learn(self.window)),
         };
         self.planned = None;
     }
