@@ -289,7 +289,6 @@ fn what_is_broken_on_purpose_is_noticed() {
         (KINDS[1], Broken::HeldUntold, loss),
         (KINDS[1], Broken::UsedUntold, loss),
         (KINDS[1], Broken::Doubled, loss),
-        (KINDS[1], Broken::LongLease, loss),
         (KINDS[1], Broken::UsedUntold, emptied),
         (KINDS[2], Broken::HeldUntold, loss),
         (KINDS[2], Broken::UsedUntold, loss),

@@ -184,6 +184,7 @@ impl Machine {
         self.back.2 += (level - real(self.part.1)).max(0.0);
         let instant = reply.instant.min(self.waited);
         self.used.add(now, instant);
+        self.demand.add(now, instant);
         instant
     }
 

@@ -55,6 +55,15 @@ impl Demand {
         tokens > 0
     }
 
+    /// So many were asked for that no worker has counted: the store was asked for them at once.
+    pub(super) fn add(&mut self, now: Moment, tokens: u64) {
+        if tokens > 0 {
+            let asked = self.asked;
+            self.look(now, Asked(asked.0 + tokens));
+            self.asked = asked;
+        }
+    }
+
     /// Tokens a second: the slow average, held within what chance allows of the quick one. With one average alone, what
     /// was asked for in a burst would be held long after it.
     pub(super) fn rate(&self) -> f64 {

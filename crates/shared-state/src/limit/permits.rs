@@ -135,6 +135,7 @@ impl Machine {
             Heard::Own(reply) => {
                 self.talk.held(view);
                 instant = reply.instant.min(self.waited);
+                self.demand.add(now, instant);
                 self.granted(sent, now, &reply, instant, view, cell);
             }
         }

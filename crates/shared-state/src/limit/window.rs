@@ -45,6 +45,8 @@ pub(super) struct Machine {
     waited: u64,
     /// Something was asked for since the last look.
     asked: bool,
+    /// What it held has run out, and the store has to hear so: nobody else may have it until then.
+    returns: bool,
     /// The latest window that the store was told of, and that it has heard of.
     told: u64,
     heard: u64,
@@ -110,6 +112,7 @@ impl Machine {
             talk: Talk::default(),
             waited: 0,
             asked: false,
+            returns: false,
             told: 0,
             heard: 0,
             demand: Demand::new(now),
@@ -286,7 +289,9 @@ impl Machine {
     }
 
     fn expire(&mut self, now: Moment) {
-        if self.alone.is_none() && now >= self.lease {
+        if self.alone.is_none() && now >= self.lease && self.holds() {
+            // The store has it back, and may give it again.
+            (self.spent, self.returns) = (Moment(0), true);
             self.drop_held();
         }
     }
@@ -421,6 +426,7 @@ impl Machine {
         }
         if !past && let Some(present) = &mut self.places[self.present] {
             instant = reply.instant.min(self.waited);
+            self.demand.add(now, instant);
             present.used += instant;
             present.held = present.held.saturating_sub(instant);
         }
@@ -440,11 +446,12 @@ impl Machine {
         self.alone = None;
         self.spent = Moment(0);
         if let Some(span) = span.filter(|span| span.free == 0) {
+            let ends = sent + at_least(micros(span.closes));
             self.spent = if span.used >= self.limit {
                 // Nothing is out that could come back.
-                sent + at_least(micros(span.closes))
+                ends
             } else {
-                now + self.horizon + some_of(self.horizon, view)
+                ends.min(now + self.horizon + some_of(self.horizon, view))
             };
         }
         self.over = self.over.min(self.overdraft());
@@ -495,7 +502,7 @@ impl Machine {
         if self.talk.last() + PAUSE > now {
             return false;
         }
-        if self.talk.owes(view) && self.used() > 0 {
+        if self.returns || (self.talk.owes(view) && self.used() > 0) {
             return true;
         }
         if self.alone.is_some() {
@@ -577,7 +584,7 @@ impl Machine {
             .map(|window| Told(window.name, window.used, window.held))
             .collect::<Vec<_>>();
         self.told = told.iter().map(|told| told.0).max().unwrap_or(0);
-        self.waited = waiters.cost;
+        (self.waited, self.returns) = (waiters.cost, false);
         let waiting = if self.fast && !leaving {
             waiters.cost.max(2)
         } else {
@@ -614,6 +621,9 @@ impl Machine {
         }
         let present = self.places[self.present];
         let mut next = present.map(|present| present.closes);
+        if self.returns {
+            return Some(now + PAUSE);
+        }
         let mut sooner = |moment: Moment| next = Some(next.map_or(moment, |next| next.min(moment)));
         if let Some(alone) = self.alone {
             alone.learns.into_iter().for_each(&mut sooner);

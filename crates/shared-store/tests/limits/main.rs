@@ -5,6 +5,7 @@
 
 mod cluster;
 mod offered;
+mod others;
 mod redis;
 mod server;
 mod several;

@@ -84,8 +84,12 @@ impl BucketCell {
 
     /// See [`Cell::take`](super::Cell::take).
     pub fn take(&self, now: Moment, cost: u32) -> (Take, bool) {
-        self.notes.ask(cost);
-        again(|| self.try_take(now, cost)).unwrap_or_else(|| (Take::Unknown, self.notes.nudge()))
+        let (take, nudge) = again(|| self.try_take(now, cost)).unwrap_or_else(|| (Take::Unknown, self.notes.nudge()));
+        // Who waits for the store is counted when it has answered.
+        if take != Take::Unknown {
+            self.notes.ask(cost);
+        }
+        (take, nudge)
     }
 
     /// See [`Cell::peek`](super::Cell::peek).
@@ -106,7 +110,7 @@ impl BucketCell {
                 Ok(_) => Take::Refused(Refusal::Spent(plan.wait(now, full, cost))),
             })
         });
-        if !matches!(found, Some(Take::Taken(_))) {
+        if let Some(Take::Refused(_)) = found {
             // Nobody will take it, and it was asked for all the same.
             self.notes.ask(cost);
         }

@@ -73,13 +73,16 @@ impl PermitCell {
 
     /// See [`Cell::take`](super::Cell::take).
     pub fn take(&self, now: Moment, cost: u32) -> (Take, bool) {
-        self.notes.ask(cost);
         let plan = self.plan.load();
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             let places = Places::of(word);
             let (take, nudge) = plan.judge(now, places, cost);
             let Take::Taken(_) = take else {
+                // Who waits for the store is counted when it has answered.
+                if take != Take::Unknown {
+                    self.notes.ask(cost);
+                }
                 return (take, nudge && self.notes.nudge());
             };
             // An overflow would need 2³² requests under way.
@@ -90,6 +93,7 @@ impl PermitCell {
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => {
+                    self.notes.ask(cost);
                     self.peak.fetch_max(used, Ordering::Relaxed);
                     return (take, nudge && self.notes.nudge());
                 }

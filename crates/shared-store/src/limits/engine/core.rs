@@ -12,6 +12,7 @@ use crate::limits::handle::Common;
 use crate::limits::tally::Counts;
 use crate::limits::{Here, Source, holds};
 use crate::store::Members;
+use sluice_shared_state::guard::HEARTBEAT;
 use sluice_shared_state::ledger::{From, Header};
 use sluice_shared_state::limit::{KeyNode, Refusal, Take, Token, View, Waiters};
 use sluice_shared_state::{KeyId, Moment, OnFailure, Rule, limit};
@@ -68,6 +69,8 @@ struct Side {
     /// The node went on without it, and it has not heard so.
     local: bool,
     round_trip: Duration,
+    /// When it was last called.
+    called: Moment,
 }
 
 // === impl Core ===
@@ -80,6 +83,7 @@ impl Core {
             away: Moment::default(),
             local: false,
             round_trip: Duration::from_millis(1),
+            called: Moment::default(),
         };
         Self {
             counts: common.book.counts(),
@@ -133,6 +137,10 @@ impl Core {
         };
         let mut replies = match done.served {
             Ok(served) => {
+                // What keys know has to be told to a store that lost it, or that may have.
+                if side.epoch != 0 && side.epoch != served.epoch {
+                    self.sweep = Some(0);
+                }
                 side.epoch = served.epoch;
                 // What was said of going on alone has been heard, in time.
                 side.local &= !done.local;
@@ -188,9 +196,9 @@ impl Core {
     }
 
     /// What is to be sent now.
-    pub(super) fn rounds(&mut self) -> Vec<Round> {
+    pub(super) fn rounds(&mut self, now: Moment) -> Vec<Round> {
         let (node, partitions) = (&self.node, &self.partitions);
-        self.gathering.rounds(|Partition(partition)| {
+        let header = |Partition(partition)| {
             let side = &partitions[usize::from(partition)];
             Header {
                 from: node.from,
@@ -199,7 +207,31 @@ impl Core {
                 live: node.live.len().try_into().unwrap_or(u32::MAX),
                 without: node.without,
             }
-        })
+        };
+        let mut rounds = self.gathering.rounds(header);
+        // Keys that have all they need call seldom, and must hear all the same that the store lost what it knew.
+        if self.table.len() > 0 {
+            rounds.extend(
+                (0..)
+                    .zip(partitions)
+                    .filter_map(|(partition, side)| {
+                        let partition = Partition(partition);
+                        let quiet = side.reached && side.epoch != 0 && now.since(side.called) >= HEARTBEAT;
+                        let called = rounds.iter().any(|round| round.partition == partition);
+                        (quiet && !called).then(|| Round {
+                            partition,
+                            header: header(partition),
+                            keys: Vec::new(),
+                            requests: Vec::new(),
+                        })
+                    })
+                    .collect::<Vec<_>>(),
+            );
+        }
+        for round in &rounds {
+            self.partitions[usize::from(round.partition.0)].called = now;
+        }
+        rounds
     }
 
     /// Whether something waits for the next tick.

@@ -164,7 +164,7 @@ impl Engine {
             let tick = now >= next_tick;
             self.core.turn(now, tick);
             if tick {
-                for round in self.core.rounds() {
+                for round in self.core.rounds(now) {
                     next_tick = now + TICK;
                     calls.push(Box::pin(call(
                         Arc::clone(&self.backend),
@@ -183,7 +183,7 @@ impl Engine {
         // Nobody is left to hear of it, but the store is: it takes the leases back at once instead of at their ends.
         let now = self.common.clock.now();
         self.core.leave(now, None);
-        let rounds = self.core.rounds();
+        let rounds = self.core.rounds(now);
         calls.extend(rounds.into_iter().map(|round| {
             let call = call(Arc::clone(&self.backend), round, Arc::clone(&self.common));
             Box::pin(call) as Pin<Box<dyn Future<Output = Done> + Send>>
