@@ -1,9 +1,10 @@
 //! The store in this process: the ledgers themselves.
 
 use crate::backend::{NEWS, News, Partition, Reach};
-use sluice_shared_state::StoreTime;
 use sluice_shared_state::breaker::{self, BreakerLedger};
+use sluice_shared_state::ledger::look::Looked;
 use sluice_shared_state::ledger::{Header, Ledger, Request, Served};
+use sluice_shared_state::{KeyId, Rule, StoreTime};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, watch};
@@ -87,6 +88,18 @@ impl Memory {
             limits.ledger.sweep(now);
         }
         served
+    }
+
+    /// One count, for people.
+    pub(crate) fn look(&self, key: KeyId, rule: &Rule) -> Looked {
+        let limits = self.shared.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.ledger.look(self.shared.now(), key, rule)
+    }
+
+    /// Forgets a count. Tells whether there was one.
+    pub(crate) fn forget(&self, key: KeyId) -> bool {
+        let mut limits = self.shared.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.ledger.forget(key)
     }
 
     pub(crate) fn breakers(&self, home: Partition, call: &breaker::Call) -> breaker::Reply {

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use redis::Script;
 use sluice_shared_state::ledger::sliding::{Call, Declared, Reply as Sliding, Told};
-use sluice_shared_state::ledger::{self, From, Header, Ledger, Reply, Request, Served, wire};
+use sluice_shared_state::ledger::{self, From, Header, Ledger, Reply, Request, Served, look, wire};
 use sluice_shared_state::{Algorithm, KeyId, Mode, OnFailure, Rule, RuleId, Scope, StoreTime};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -81,6 +81,21 @@ impl Server {
             .invoke(&mut self.connection)
             .expect("the script runs");
         wire::served(ledger::Script::Sliding, requests.len(), &answer).expect("its answer can be read")
+    }
+}
+
+impl Server {
+    /// What people are shown of a count.
+    fn look(&mut self, key: &KeyId, now: StoreTime, rule: &Rule) -> look::Looked {
+        let answer: Vec<u8> = Script::new(include_str!("../src/redis/scripts/look.lua"))
+            .key("sl:{test:0}:e")
+            .key(format!("sl:{{test:0}}:l:{key}"))
+            .arg("run")
+            .arg("")
+            .arg(now.0)
+            .invoke(&mut self.connection)
+            .expect("the script runs");
+        look::read(rule, &answer).expect("its answer can be read")
     }
 }
 
@@ -215,6 +230,15 @@ fn history(server: &mut Server, script: &Script, seed: u64) -> usize {
             found, expected,
             "seed {seed}, round {round}: {limit} in {window:?}, {header:?}, {requests:#?}"
         );
+        for &key in &asked {
+            let key = KeyId([key as u8; 16]);
+            let now = StoreTime(now);
+            assert_eq!(
+                server.look(&key, now, &rule),
+                books.look(now, key, &rule),
+                "seed {seed}, round {round}: what people see"
+            );
+        }
         for (key, reply) in asked.into_iter().zip(expected.replies) {
             let process = &mut processes[node][key];
             process.epoch = expected.epoch;

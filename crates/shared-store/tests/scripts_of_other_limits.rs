@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use sluice_shared_state::ledger::wire::{said, served};
-use sluice_shared_state::ledger::{Call, From, Header, Ledger, Reply, Request, Script, bucket, permits, window};
+use sluice_shared_state::ledger::{Call, From, Header, Ledger, Reply, Request, Script, bucket, look, permits, window};
 use sluice_shared_state::{Algorithm, Calendar, KeyId, Mode, Offsets, OnFailure, Rule, RuleId, Scope, StoreTime};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,7 @@ const EPOCH: &str = include_str!("../src/redis/scripts/epoch.lua");
 const SHARE: &str = include_str!("../src/redis/scripts/share.lua");
 const BUCKET: &str = include_str!("../src/redis/scripts/bucket.lua");
 const WINDOW: &str = include_str!("../src/redis/scripts/window.lua");
+const LOOK: &str = include_str!("../src/redis/scripts/look.lua");
 const PERMITS: &str = include_str!("../src/redis/scripts/permits.lua");
 
 /// A Redis of the test's own, ended with it.
@@ -305,6 +306,21 @@ fn compare(server: &mut Server, history: &mut History, algorithm: &Algorithm, se
             .unwrap();
         let found = served(script, 1, &answer).unwrap();
         assert_eq!(found, expected, "seed {seed}, round {round}: {requests:?}");
+        let seen: Vec<u8> = redis::cmd("EVAL")
+            .arg(LOOK)
+            .arg(2)
+            .arg(&["epoch", "count"])
+            .arg("run")
+            .arg("")
+            .arg(history.now)
+            .query(&mut server.connection)
+            .unwrap();
+        let [Request { key, rule, .. }] = &requests;
+        assert_eq!(
+            look::read(rule, &seen).unwrap(),
+            ledger.look(StoreTime(history.now), *key, rule),
+            "seed {seed}, round {round}: what people see"
+        );
         history.epoch = expected.epoch;
         if !matches!(expected.replies[0], Reply::Epoch(_) | Reply::Stale) {
             answers += 1;

@@ -34,7 +34,8 @@ pub(crate) enum LimitsAct {
     Top(LimitsTop),
     /// Forget what was spent by one value of a limit's key, on all nodes
     ///
-    /// What nodes hold leases of stays counted, so that never more than the limit passes afterwards either.
+    /// Nodes give back what they hold first, so that never more than the limit passes afterwards either. Of a limit of
+    /// requests at one time (concurrency) nothing is forgotten: what is under way is under way.
     #[command(after_help = MEMBERS)]
     Reset(LimitKey),
 }

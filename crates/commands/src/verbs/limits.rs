@@ -111,7 +111,7 @@ async fn reset(args: &LimitKey, session: &Session<'_>) -> Result<Exit, Failure> 
         .say(&format!("limit {}, {}: {what}", shown(&args.name), shown(&args.key)));
     for silent in &silent {
         session.terminal.say(&format!(
-            "  {} hears of it with its next call to the store: {}",
+            "  {} has not heard of it, and goes on with what it holds: {}",
             shown(&silent.name),
             shown(&silent.why)
         ));

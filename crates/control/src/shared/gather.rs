@@ -13,9 +13,13 @@ use sluice_peer::{Lane, Patience, Service};
 use sluice_shared_state::BreakerKey;
 use sluice_shared_store::StoreState;
 use std::time::Duration;
+use tokio::time::sleep;
 
 /// How long a node may take to hold what was said a moment ago.
 const AGREE: Duration = Duration::from_secs(1);
+
+/// A call to the store is given up after 20 ms, and made within a moment after it is wanted.
+const HANDED_BACK: Duration = Duration::from_millis(30);
 
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,7 +36,7 @@ pub(crate) enum Asked {
     Limit { name: String, key: String },
     /// Forget in the store what was spent.
     Reset { name: String, key: String },
-    /// Another node did: ask the store anew.
+    /// Give back what is held of it, and ask the store anew.
     Forget { name: String, key: String },
 }
 
@@ -119,76 +123,50 @@ pub(super) async fn limit(core: &Shared, name: &str, key: &str) -> (Vec<LimitRep
     (told.into_iter().filter_map(|(_, told)| report(told)).collect(), silent)
 }
 
-/// Has one node that reaches the store forget the count there, and all others what they think of it. Where there is no
+/// Has all nodes give back what they hold, then one that reaches the store forget the count there. Where there is no
 /// store each node forgets its own.
 pub(super) async fn reset(core: &Shared, name: &str, key: &str) -> Result<ResetView, Refusal> {
     let (name, key) = (name.to_owned(), key.to_owned());
-    let reset = Asked::Reset {
+    let (told, silent) = {
+        let (name, key) = (name.clone(), key.clone());
+        ask_all(core, &Asked::Forget { name, key }).await
+    };
+    // What they give back is at the store by then, or never will be: else it would count anew what was forgotten.
+    sleep(HANDED_BACK).await;
+    let asked = Asked::Reset {
         name: name.clone(),
         key: key.clone(),
     };
-    let mut by = core.node.name.clone();
-    let mut done = answer(core, reset.clone()).await;
-    for member in others(core) {
-        if matches!(done, Told::Reset(_)) {
+    let others: Vec<Member> = others(core)
+        .into_iter()
+        .filter(|member| told.iter().any(|(name, _)| *name == member.node.name))
+        .collect();
+    let alone = *core.shared.state().borrow() == StoreState::Memory;
+    let mut done = answer(core, asked.clone()).await;
+    for member in others {
+        if !alone && matches!(done, Told::Reset(_)) {
             break;
         }
-        match ask(core, &member, &reset).await {
-            Ok(told @ Told::Reset(_)) => (by, done) = (member.node.name, told),
+        match (ask(core, &member, &asked).await, &done) {
+            (Ok(Told::Reset(more)), Told::Reset(counts)) => done = Told::Reset(more.max(*counts)),
+            (Ok(told @ Told::Reset(_)), _) => done = told,
             // That it is away says more than that it is not known.
-            Ok(away @ Told::Away { .. }) => done = away,
-            Ok(_) | Err(_) => {}
+            (Ok(away @ Told::Away { .. }), Told::Unknown) => done = away,
+            (Ok(_) | Err(_), _) => {}
         }
     }
-    let mut counts = match done {
-        Told::Reset(counts) => counts,
-        Told::Away { why } => return Err(Refusal::StoreAway { why }),
-        _ => {
-            return Err(Refusal::NotFound {
-                what: format!("limit {name}"),
-            });
-        }
-    };
-    let alone = *core.shared.state().borrow() == StoreState::Memory;
-    let rest = match alone {
-        true => reset,
-        false => Asked::Forget {
-            name: name.clone(),
-            key: key.clone(),
-        },
-    };
-    let rest_of = others(core).into_iter().filter(|member| member.node.name != by);
-    let told = join_all(rest_of.map(|member| {
-        let rest = rest.clone();
-        async move {
-            let told = ask(core, &member, &rest).await;
-            (member.node.name, told)
-        }
-    }));
-    let mut silent = Vec::new();
-    for (node, told) in told.await {
-        match told {
-            Ok(Told::Reset(more)) => counts = counts.max(more),
-            Ok(_) => {}
-            Err(why) => silent.push(Silent { name: node, why }),
-        }
+    match done {
+        Told::Reset(counts) => Ok(ResetView {
+            name,
+            key,
+            counts,
+            silent,
+        }),
+        Told::Away { why } => Err(Refusal::StoreAway { why }),
+        _ => Err(Refusal::NotFound {
+            what: format!("limit {name}"),
+        }),
     }
-    if by != core.node.name {
-        answer(
-            core,
-            Asked::Forget {
-                name: name.clone(),
-                key: key.clone(),
-            },
-        )
-        .await;
-    }
-    Ok(ResetView {
-        name,
-        key,
-        counts,
-        silent,
-    })
 }
 
 /// This node's answer, then the others' by name.

@@ -285,6 +285,6 @@ pub struct ResetView {
     pub key: String,
     /// How many counts were forgotten.
     pub counts: usize,
-    /// Nodes that did not hear of it: they find out with their next call to the store.
+    /// Nodes that did not hear of it: they go on with what they hold.
     pub silent: Vec<Silent>,
 }

@@ -11,9 +11,11 @@
 //! the same order as in the script.
 
 use super::epoch::{At, learn};
+use super::look::{self, Looked};
 use super::share::{Bounds, Plan, floor, instant, need, real, set_aside};
 use super::{From, Reply as Answer};
 use crate::rule::{Algorithm, Rule};
+use crate::time::StoreTime;
 use std::time::Duration;
 
 /// For how long tokens for requests that wait may still be used: as long as a request waits, and what clocks differ in
@@ -273,6 +275,24 @@ fn micros(duration: Duration) -> u64 {
 // === impl Count ===
 
 impl Count {
+    /// As people see it. What another epoch left is not believed.
+    pub(super) fn look(&self, now: StoreTime, epoch: u64, rule: &Rule) -> Looked {
+        if self.epoch != epoch || self.at == 0 {
+            return look::whole(rule);
+        }
+        let nodes = self.nodes.iter().map(|node| {
+            let (told, granted) = (node.part, node.granted);
+            (
+                node.from.node,
+                node.until,
+                told.0.max(granted.0),
+                real(told.1.max(granted.1)),
+            )
+        });
+        let numbers = look::bucket_numbers(rule, self.version, (self.rate, real(self.depth)));
+        look::bucket(now, numbers, (self.level, self.at), &self.instants, nodes)
+    }
+
     /// What is in the free part.
     #[must_use]
     pub fn level(&self) -> f64 {

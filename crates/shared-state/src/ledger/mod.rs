@@ -8,6 +8,7 @@
 pub mod bucket;
 mod calendar;
 pub mod epoch;
+pub mod look;
 pub mod permits;
 pub(crate) mod share;
 pub mod sliding;
@@ -221,6 +222,24 @@ impl Ledger {
             learning: at.learning(epoch::learn(Duration::from_secs(1))),
             replies,
         }
+    }
+
+    /// One count, now, for people.
+    #[must_use]
+    pub fn look(&self, now: StoreTime, key: KeyId, rule: &Rule) -> look::Looked {
+        let kept = self.counts.get(&key).filter(|kept| kept.until >= now);
+        match (kept.map(|kept| &kept.count), Script::of(&rule.algorithm)) {
+            (Some(Count::Sliding(count)), Script::Sliding) => count.look(now, self.epoch.number(), rule),
+            (Some(Count::Bucket(count)), Script::Bucket) => count.look(now, self.epoch.number(), rule),
+            (Some(Count::Window(count)), Script::Window) => count.look(now, rule),
+            (Some(Count::Permits(count)), Script::Permits) => count.look(now, rule),
+            _ => look::whole(rule),
+        }
+    }
+
+    /// Forgets a count, whatever is spent. Tells whether there was one. Nodes should have given back what they hold.
+    pub fn forget(&mut self, key: KeyId) -> bool {
+        self.counts.remove(&key).is_some()
     }
 
     /// Forgets what has run out.

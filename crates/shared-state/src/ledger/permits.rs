@@ -6,9 +6,11 @@
 //! then is over too.
 
 use super::epoch::{At, learn};
+use super::look::{self, Looked};
 use super::share::{Bounds, instant, set_aside};
 use super::{From, Reply as Answer};
 use crate::rule::{Algorithm, Rule};
+use crate::time::StoreTime;
 use std::time::Duration;
 
 /// How long a lease is good, and when a node calls again though it needs nothing; microseconds.
@@ -197,6 +199,13 @@ fn micros(duration: Duration) -> u64 {
 // === impl Count ===
 
 impl Count {
+    /// As people see it.
+    pub(super) fn look(&self, now: StoreTime, rule: &Rule) -> Looked {
+        let nodes = self.nodes.iter();
+        let nodes = nodes.map(|node| (node.from.node, node.until, node.has + node.granted, node.used));
+        look::permits(now, look::limit_of(rule, self.version, self.limit), nodes)
+    }
+
     /// What all have, and what is in use of it as far as is known.
     #[must_use]
     pub fn sums(&self) -> (u64, u64) {

@@ -12,6 +12,7 @@
 
 use super::calendar::Window;
 use super::epoch::{At, learn};
+use super::look::{self, Looked};
 use super::share::{Bounds, Plan, instant, need, real, set_aside, worth};
 use super::{From, Reply as Answer};
 use crate::rule::{Algorithm, Calendar, Offsets, Rule};
@@ -281,6 +282,21 @@ fn micros(duration: Duration) -> u64 {
 // === impl Count ===
 
 impl Count {
+    /// As people see it.
+    pub(super) fn look(&self, now: StoreTime, rule: &Rule) -> Looked {
+        let accounts = self.nodes.iter().flat_map(|node| {
+            let accounts = node.accounts.iter();
+            accounts.map(|account| (node.from.node, account.start, account.used, account.out))
+        });
+        look::window(
+            now,
+            rule,
+            look::limit_of(rule, self.version, self.limit),
+            &self.gone,
+            accounts,
+        )
+    }
+
     /// What is used in a window, and what is out: what may be used in it in all.
     #[must_use]
     pub fn sums(&self, start: u64) -> (u64, u64) {

@@ -9,12 +9,12 @@
 //!   breakers ┘   (one of two)     └─▶ Redis: partition ─▶ primary (guard, connection) ─▶ EVALSHA
 //! ```
 
-use crate::limits::Stored;
+use crate::limits::{Stored, TokensOut};
 use crate::memory::Memory;
 use crate::redis::Redis;
 use sluice_shared_state::breaker;
-use sluice_shared_state::ledger::{Header, Request, Served};
-use sluice_shared_state::{KeyId, Rule};
+use sluice_shared_state::ledger::{From, Header, Request, Served};
+use sluice_shared_state::{Algorithm, KeyId, Rule};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, watch};
@@ -126,8 +126,20 @@ impl Backend {
     ///
     /// [`CallError`].
     pub(crate) async fn look(&self, key: KeyId, rule: &Rule, live: &[Arc<str>]) -> Result<Stored, CallError> {
-        let _ = (key, rule, live);
-        Err(CallError::Refused("counts cannot be read yet".to_owned()))
+        let looked = match self {
+            Self::Memory(memory) => memory.look(key, rule),
+            Self::Redis(redis) => redis.look(self.partition_of(key), key, rule).await?,
+        };
+        let out = looked.out.into_iter().map(|(node, tokens)| TokensOut {
+            node: live.iter().find(|name| From::hash(name) == node).cloned(),
+            tokens,
+        });
+        Ok(Stored {
+            used: looked.used,
+            left: looked.left,
+            reset: looked.reset,
+            out: out.collect(),
+        })
     }
 
     /// Forgets what was spent of a count. Tells whether there was one.
@@ -136,8 +148,14 @@ impl Backend {
     ///
     /// [`CallError`]; it may or may not have been done.
     pub(crate) async fn reset(&self, key: KeyId, rule: &Rule) -> Result<bool, CallError> {
-        let _ = (key, rule);
-        Err(CallError::Refused("counts cannot be reset yet".to_owned()))
+        // What is under way is under way.
+        if matches!(rule.algorithm, Algorithm::Concurrency { .. }) {
+            return Ok(false);
+        }
+        match self {
+            Self::Memory(memory) => Ok(memory.forget(key)),
+            Self::Redis(redis) => redis.forget(self.partition_of(key), key).await,
+        }
     }
 
     /// One call of breakers: all of them are in one partition.

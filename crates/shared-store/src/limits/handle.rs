@@ -202,10 +202,10 @@ impl Limits {
         top
     }
 
-    /// Forgets what was spent under the limits of this name for a value of their key, in the whole cluster. What nodes
-    /// hold leases of stays theirs and stays counted, so that never more than the limit passes after the reset either.
-    /// Other nodes that know the key to be spent hear of it with their next call; [`Self::forget`] on them makes that
-    /// now. Tells how many counts there were.
+    /// Forgets what was spent under the limits of this name for a value of their key, in the store: all that it has of the
+    /// count. Nodes should have given back before what they hold of it ([`Self::forget`] on each; it is at the store
+    /// after 20 ms), or they tell anew of what they used. Of concurrency limits nothing is forgotten. Tells how many
+    /// counts there were.
     ///
     /// # Errors
     ///
@@ -224,7 +224,7 @@ impl Limits {
         Ok(found)
     }
 
-    /// Another node reset this count: what this node thinks of it is asked again.
+    /// This count is reset: what this node holds of it goes back, and what it thinks of it is asked again.
     pub fn forget(&self, name: &str, value: &str) {
         for rule in self.named(name).unwrap_or_default() {
             let key = self.0.common.salt.key(rule.id, value.as_bytes());

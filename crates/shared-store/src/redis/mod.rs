@@ -40,7 +40,9 @@ use primary::{Primary, Whereabouts};
 use scripts::script;
 use sentinel::Sentinels;
 use sluice_shared_state::breaker;
+use sluice_shared_state::ledger::look::{self, Looked};
 use sluice_shared_state::ledger::{self, Header, Request, Served, wire};
+use sluice_shared_state::{KeyId, Rule};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::{Notify, broadcast, watch};
@@ -175,6 +177,30 @@ impl Redis {
             wire::served(of, requests.len(), &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))?;
         self.metrics.epoch(served.epoch);
         Ok(served)
+    }
+
+    /// One count, for people.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub(crate) async fn look(&self, partition: Partition, key: KeyId, rule: &Rule) -> Result<Looked, CallError> {
+        let keys = [self.names().limit(partition, key)];
+        let answer = self.call(partition, &scripts::LOOK, &keys, &[]).await?;
+        look::read(rule, &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))
+    }
+
+    /// Forgets a count. Tells whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; it may or may not have been done.
+    pub(crate) async fn forget(&self, partition: Partition, key: KeyId) -> Result<bool, CallError> {
+        let keys = [self.names().limit(partition, key)];
+        let answer = self.call(partition, &scripts::FORGET, &keys, &[]).await?;
+        let forgotten: u64 =
+            rmp_serde::from_slice(&answer).map_err(|garbled| CallError::Refused(garbled.to_string()))?;
+        Ok(forgotten > 0)
     }
 
     /// One call of breakers.

@@ -12,7 +12,10 @@
 use super::{Call, Declared, Grant, Numbers, Reply, Told};
 use crate::broken::{Broken, broken};
 use crate::ledger::epoch::{At, learn};
+use crate::ledger::look::{self, Looked};
 use crate::ledger::{From, Reply as Answer};
+use crate::rule::Rule;
+use crate::time::StoreTime;
 use std::time::Duration;
 
 /// Slots of a window. A true window touches one more at most, and so many are kept.
@@ -220,6 +223,22 @@ struct Curve {
 // === impl Count ===
 
 impl Count {
+    /// As people see it. What another epoch left is not believed.
+    pub(in crate::ledger) fn look(&self, now: StoreTime, epoch: u64, rule: &Rule) -> Looked {
+        if self.epoch != epoch {
+            return look::whole(rule);
+        }
+        let nodes = self.nodes.iter();
+        let nodes = nodes.map(|node| (node.from.node, node.end, node.out(), node.reserve));
+        look::sliding(
+            now,
+            rule,
+            look::limit_of(rule, self.version, self.limit),
+            &self.spent,
+            nodes,
+        )
+    }
+
     /// Brings it into the present: epoch, limit, what is older than the window, leases that have ended.
     fn bring_to(&mut self, at: &At<'_>, numbers: &Numbers) {
         if self.epoch != at.epoch {

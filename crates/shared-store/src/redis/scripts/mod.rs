@@ -10,6 +10,10 @@ static SLIDING: Script = Script::new("sliding", &[EPOCH, include_str!("sliding.l
 static BUCKET: Script = Script::new("bucket", &[EPOCH, SHARE, include_str!("bucket.lua")]);
 static WINDOW: Script = Script::new("window", &[EPOCH, SHARE, include_str!("window.lua")]);
 static PERMITS: Script = Script::new("permits", &[EPOCH, SHARE, include_str!("permits.lua")]);
+/// Reads a count for people.
+pub(crate) static LOOK: Script = Script::new("look", &[include_str!("look.lua")]);
+/// Forgets a count.
+pub(crate) static FORGET: Script = Script::new("forget", &[include_str!("forget.lua")]);
 /// Serves calls of breakers. It has an epoch of its own, which a node that was by itself does not raise.
 pub(crate) static BREAKER: Script = Script::new("breaker", &[include_str!("breaker.lua")]);
 
