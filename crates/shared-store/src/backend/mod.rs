@@ -128,7 +128,7 @@ impl Backend {
     pub(crate) async fn look(&self, key: KeyId, rule: &Rule, live: &[Arc<str>]) -> Result<Stored, CallError> {
         let looked = match self {
             Self::Memory(memory) => memory.look(key, rule),
-            Self::Redis(redis) => redis.look(self.partition_of(key), key, rule).await?,
+            Self::Redis(redis) => redis.look(Partition::of(key, self.partitions()), key, rule).await?,
         };
         let out = looked.out.into_iter().map(|(node, tokens)| TokensOut {
             node: live.iter().find(|name| From::hash(name) == node).cloned(),
@@ -154,7 +154,7 @@ impl Backend {
         }
         match self {
             Self::Memory(memory) => Ok(memory.forget(key)),
-            Self::Redis(redis) => redis.forget(self.partition_of(key), key).await,
+            Self::Redis(redis) => redis.forget(Partition::of(key, self.partitions()), key).await,
         }
     }
 
