@@ -30,6 +30,8 @@ pub struct Limiter {
 #[derive(Debug)]
 struct Tables {
     known: Known,
+    /// [`Common::forgets`](super::handle::Common::forgets) when `known` was begun.
+    forgets: u64,
     tallies: HashMap<RuleId, Arc<Tally>, RandomState>,
 }
 
@@ -49,10 +51,12 @@ type AllTried = SmallVec<[Tried; LIMITS]>;
 impl Limiter {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let known = Known::new(shared.common.most_keys);
+        let forgets = shared.common.forgets();
         Self {
             counts: shared.common.book.counts(),
             tables: RefCell::new(Tables {
                 known,
+                forgets,
                 tallies: HashMap::default(),
             }),
             shared,
@@ -71,6 +75,10 @@ impl Limiter {
     pub fn decide(&self, asks: &[Ask<'_>]) -> Decision {
         let now = self.now();
         let tables = &mut *self.tables.borrow_mut();
+        let forgets = self.shared.common.forgets();
+        if tables.forgets != forgets {
+            (tables.known, tables.forgets) = (Known::new(self.shared.common.most_keys), forgets);
+        }
         let mut tried = self.find(tables, asks, now);
         if let Some(refused) = self.look(tables, asks, &mut tried, now) {
             return Decision::Ready(self.refuse(tables, asks, &tried, refused, now));

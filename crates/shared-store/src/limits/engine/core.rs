@@ -111,8 +111,10 @@ impl Core {
                 }
             }
             Message::Numbers(key, rule) => {
-                if let Some(place) = self.table.find(key) {
-                    self.numbers(now, place, &rule);
+                match self.table.find(key) {
+                    Some(place) => self.numbers(now, place, &rule),
+                    // The worker has the cell of a key that was forgotten, with what it was told by the old ones.
+                    None => self.common.forget(),
                 }
             }
             Message::Forget(key) => {
@@ -123,6 +125,8 @@ impl Core {
                 {
                     self.evict(now, place);
                 }
+                // Workers may have the cell of a key that was forgotten before.
+                self.common.forget();
             }
             Message::Leave(done) => self.leave(now, Some(done)),
             // Seen to by the loop, which asks the store.

@@ -35,6 +35,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// How often it is seen whether the store is asked, if nothing else happens.
 const WATCH: Duration = Duration::from_millis(50);
 
+/// After which what was to be told is told, or given up.
+const TOLD: Duration = Duration::from_millis(50);
+
 /// Messages heard before replies are looked at again.
 const GULP: usize = 512;
 
@@ -229,6 +232,8 @@ impl Engine {
         let backend = Arc::clone(&self.backend);
         self.core.hear(self.common.clock.now(), Message::Forget(key));
         tokio::spawn(async move {
+            // What nodes tell of the time before must be told by then, or it would count again.
+            tokio::time::sleep(TOLD).await;
             let done = backend.reset(key, &rule).await;
             // As above.
             let _ = answer.send(done.map_err(|error| ViewError::Away(error.to_string())));
