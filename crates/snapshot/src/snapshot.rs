@@ -8,6 +8,7 @@ use crate::label::Labels;
 use crate::persistent::Map;
 use crate::retire::Retire;
 use crate::route::Destination;
+use sluice_shared_state::Rule;
 use sluice_upstream::{Guard, Spec};
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -131,6 +132,15 @@ impl Snapshot {
     /// All gateways, in no order that means anything.
     pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
         self.body.gateways.iter().flatten()
+    }
+
+    /// What all limits count, each once: those of gateways, and their routes' own.
+    pub fn limits(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let limits = self.gateways().flat_map(|gateway| {
+            let own = gateway.routes.values().flat_map(|route| route.own_limits.iter());
+            gateway.limits.iter().chain(own)
+        });
+        limits.map(|limit| &limit.rule)
     }
 
     /// What `cluster.stale` says.

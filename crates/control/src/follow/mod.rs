@@ -180,6 +180,8 @@ async fn turn_to(core: &Core, compiler: &Compiler, version: u64) -> Result<(), V
         following.version = version;
         following.snapshot = core.published.current();
     }
+    let limits: Vec<_> = core.published.current().limits().cloned().collect();
+    core.shared.limits().declare(&limits);
     tracing::info!(version, took_ms = began.elapsed().as_millis(), "turned to a version");
     Ok(())
 }
