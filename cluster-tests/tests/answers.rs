@@ -43,11 +43,20 @@ async fn what_the_page_of_commands_shows_is_what_the_commands_print() {
     let mut fourth = Node::new(&world, settings);
     let echo = world.echo("echo").await;
     for (name, path) in [("shop.yaml", "/orders/{id}"), ("next.yaml", "/orders/**")] {
-        let route = format!("{{ path: '{path}', id: orders, upstream: orders, max_body: 1KiB }}");
-        world.file(
-            name,
-            cluster_tests::document::with_routes(&[("orders", &echo.url())], &[route]),
+        let document = format!(
+            "\
+upstreams:
+  orders: {{ targets: ['{}'], breaker: {{}} }}
+gateways:
+  web:
+    hosts: ['*']
+    routes:
+      - {{ path: '{path}', id: orders, upstream: orders, max_body: 1KiB }}
+      - {{ path: /few, upstream: orders, rate_limits: [{{ name: per-client, limit: 2, per: 1h }}] }}
+",
+            echo.url()
         );
+        world.file(name, document);
     }
     world.file(
         "wrong.yaml",
@@ -86,6 +95,22 @@ async fn what_the_page_of_commands_shows_is_what_the_commands_print() {
         .await;
     asked.expect(413);
     desk.record("top", &["top", "--since-start"], 0).await;
+    for status in [200, 200, 429] {
+        Call::get(cluster.node(1).http(), "/few").answer().await.expect(status);
+    }
+    let client = cluster.node(1).http().ip().to_string();
+    let of_client = |act| ["limits", act, "per-client", "--key", &client];
+    desk.record("limits-list", &["limits", "list"], 0).await;
+    desk.record("limits-show", &of_client("show"), 0).await;
+    desk.record("limits-top", &["limits", "top"], 0).await;
+    desk.record("limits-reset", &of_client("reset"), 0).await;
+    for (act, why) in [("open", "the table is locked"), ("close", "a false alarm")] {
+        let words = ["breakers", act, "orders", "--why", why, "--for", "1h"];
+        desk.record(&format!("breakers-{act}"), &words, 0).await;
+    }
+    desk.record("breakers-list", &["breakers", "list"], 0).await;
+    desk.record("breakers-release", &["breakers", "release", "orders"], 0)
+        .await;
     desk.record("health", &["health"], 0).await;
     desk.record("drain", &["drain", "n2"], 0).await;
     desk.record("undrain", &["undrain", "n2"], 0).await;
@@ -199,14 +224,18 @@ impl Desk {
                     "id" | "request_id" if !text.contains('-') && text != "orders" => {
                         "2bd849a74ec482fb5ce031e571e0f174".to_owned()
                     }
-                    "at" | "confirm_by" | "since" | "created" | "last_used" => "2026-11-29T02:14:07Z".to_owned(),
+                    "at" | "confirm_by" | "since" | "created" | "last_used" | "last" | "until" | "next_probe" => {
+                        "2026-11-29T02:14:07Z".to_owned()
+                    }
                     "token" => "sluice_5f0c…".to_owned(),
+                    "key" => "10.0.0.9".to_owned(),
                     _ => self.elsewhere(text),
                 }
             }
             Value::Number(_) => {
                 let fixed = match name {
                     "term" => json!(4),
+                    "reset" => json!(42.0),
                     "memory_bytes" => json!(41_943_040),
                     "open_files" => json!(64),
                     "most_files" => json!(1_048_576),
