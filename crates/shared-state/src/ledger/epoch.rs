@@ -16,7 +16,11 @@ pub const NOTICE: Duration = Duration::from_millis(500);
 /// A lease's life as a share of its window, in hundredths.
 const LIFE_PERCENT: u32 = 53;
 /// No lease lives longer, however long the window.
-const LIFE_MOST: Duration = Duration::from_millis(5600);
+const LIFE_MOST: Duration = Duration::from_millis(1000);
+
+/// When an epoch is born of which nobody knew one before: so long ago that nothing is to be learnt, unless somebody comes
+/// who did know one.
+const FRESH: StoreTime = StoreTime(1);
 
 /// How long a lease of such a window may live at most: horizon and grace, and a margin for the way.
 #[must_use]
@@ -81,6 +85,10 @@ impl Epoch {
     /// caller that is the only node there is knows all that can be learnt.
     pub fn enter(&mut self, now: StoreTime, run: &str, header: &Header, local: bool) {
         let known = header.epoch;
+        // Nothing is there, and nobody ever knew of anything.
+        let first = self.number == 0 && known == 0 && !local;
+        // Somebody did, after all.
+        let doubted = self.born == Some(FRESH) && known != 0 && known != self.number;
         let lost = self.number == 0 || self.run != run || known > self.number;
         // No window's learning is over so soon after its birth: until then nothing was granted, and what was declared
         // stays good.
@@ -91,8 +99,10 @@ impl Epoch {
             self.run.clear();
             self.run.push_str(run);
         }
-        if lost || local {
-            self.born = (local || header.live != 1).then_some(now);
+        if lost || local || doubted {
+            // A cluster that starts is not made to wait, nor is a node alone.
+            let learns = local || doubted || header.live != 1;
+            self.born = learns.then_some(if first { FRESH } else { now });
         }
     }
 
@@ -182,6 +192,30 @@ mod tests {
         // When some windows may have been granted again, it is a new one.
         epoch.enter(StoreTime(11 * SECOND), "", &header(number), true);
         assert_eq!(epoch.number(), number + 1);
+    }
+
+    #[test]
+    fn a_store_that_is_met_for_the_first_time_has_nothing_to_learn_until_somebody_knew_another() {
+        let mut epoch = Epoch::unknown();
+        epoch.enter(StoreTime(100 * SECOND), "a", &header(0), false);
+        let number = epoch.number();
+        let at = |epoch: &Epoch, now| {
+            let header = header(number);
+            At {
+                now: StoreTime(now),
+                header: &header,
+                epoch: number,
+                born: epoch.born(),
+            }
+            .learning(learn(Duration::from_secs(1)))
+        };
+        assert_eq!(at(&epoch, 100 * SECOND), Duration::ZERO);
+        epoch.enter(StoreTime(102 * SECOND), "a", &header(number), false);
+        assert_eq!(at(&epoch, 102 * SECOND), Duration::ZERO);
+        // It had been emptied, and who came first had just begun.
+        epoch.enter(StoreTime(103 * SECOND), "a", &header(number - 1), false);
+        assert_eq!(epoch.number(), number);
+        assert_eq!(at(&epoch, 103 * SECOND), learn(Duration::from_secs(1)));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::limit::cell::tokens::Piece;
 use crate::time::Moment;
 use std::time::Duration;
 
+/// A node that is alone takes its share of a longer window after this much and a lease's life.
+const SHARE_AFTER: Duration = Duration::from_secs(1);
+
 /// The own account.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -41,9 +44,12 @@ impl Account {
         life(self.window)
     }
 
-    /// The store is away, since then. When a time of learning and a window have passed, only shares count: until then
-    /// another node, which had not noticed, may have lived on a level that is more than its share. Who lived on a level
-    /// stays on it so long.
+    /// The store is away, since then. When a time of learning and a window, of long windows a second, have passed, only
+    /// shares count: until then another node, which had not noticed, may have lived on a level that is more than its share.
+    /// Who lived on a level stays on it so long.
+    ///
+    /// Of a longer window nodes may together admit once more, at most, what they had admitted in the last window before
+    /// the store went away; to turn all away who are new, for minutes, would be worse.
     pub(super) fn go_alone(&mut self, now: Moment, away: Moment, level: u64) {
         let level = match self.phase {
             Phase::Learning { level, until } if now < until => level,
@@ -52,7 +58,7 @@ impl Account {
         };
         self.phase = Phase::Alone {
             level,
-            share_from: away + longer(self.window + learn(self.window)),
+            share_from: away + longer(self.window.min(SHARE_AFTER) + learn(self.window)),
         };
         self.planned = None;
     }

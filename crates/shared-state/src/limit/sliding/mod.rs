@@ -418,7 +418,7 @@ impl Machine {
     /// After which silence a key is taken to be idle: twelve times what is usual between two requests.
     fn idle(&self, demand: &Demand) -> Duration {
         let usual = demand.rate(demand.last());
-        let longest = self.window.mul_f64(0.43).min(Duration::from_secs(5));
+        let longest = self.window.mul_f64(0.43).min(Duration::from_millis(800));
         let usual = Duration::try_from_secs_f64(12.0 / usual.max(1e-3)).unwrap_or(longest);
         usual.max((3 * self.slot).min(longest)).min(longest)
     }

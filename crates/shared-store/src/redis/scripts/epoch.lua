@@ -6,6 +6,7 @@
 -- Durations and times are microseconds, which a double keeps exactly.
 
 local NOTICE = 500000
+local FRESH = 1
 local EPOCH_TTL = 32 * 86400 * 1000
 
 local run = ARGV[1]
@@ -20,7 +21,7 @@ end
 
 -- How long a lease of such a window may live.
 local function life(window)
-  return math.min(math.floor(window * 53 / 100), 5600000)
+  return math.min(math.floor(window * 53 / 100), 1000000)
 end
 
 -- How long after the birth of an epoch nothing of such a window is granted.
@@ -37,6 +38,9 @@ do
   if kept then
     number, since, life_of = unpack(cmsgpack.unpack(kept))
   end
+  -- Nothing is there, and nobody ever knew of anything; or somebody did, after all.
+  local first = number == 0 and known == 0 and not came_back
+  local doubted = since == FRESH and known ~= 0 and known ~= number
   local lost = number == 0 or life_of ~= run or known > number
   local young = since > 0 and now < since + NOTICE
   if lost or (came_back and not young) then
@@ -44,9 +48,9 @@ do
     if number == 0 then next = math.max(next, now) end
     number = next
   end
-  if lost or came_back then
-    -- A node that is the only one there is knows all that can be learnt.
-    since = (came_back or live ~= 1) and now or 0
+  if lost or came_back or doubted then
+    -- A cluster that starts is not made to wait, nor is a node alone.
+    since = (came_back or doubted or live ~= 1) and (first and FRESH or now) or 0
     redis.call('SET', KEYS[1], cmsgpack.pack({ number, since, run }), 'PX', EPOCH_TTL)
   else
     redis.call('PEXPIRE', KEYS[1], EPOCH_TTL)
