@@ -222,7 +222,12 @@ impl Engine {
         let live = self.core.names();
         let backend = Arc::clone(&self.backend);
         tokio::spawn(async move {
-            let stored = backend.look(looking.key, &looking.rule, &live).await.ok();
+            let stored = backend.look(looking.key, &looking.rule, &live).await;
+            // A store that is away is told of elsewhere; one that is there and says no is told of by nobody else.
+            if let Err(error @ CallError::Refused(_)) = &stored {
+                tracing::warn!(limit = %looking.rule.name, why = %error, "a count cannot be shown");
+            }
+            let stored = stored.ok();
             // Who asked may have gone.
             let _ = looking.answer.send(Looked { here, stored });
         });
