@@ -145,9 +145,13 @@ impl RaftView {
 
     /// Whether, as far as this node can know, a majority stands behind the leader: on the leader
     /// itself a majority acknowledged it, elsewhere it was heard, not longer than `within` before
-    /// `now`. A leader that was cut off goes on believing for a while; this does not.
+    /// `now`. A leader that was cut off goes on believing for a while; this does not. Who is the only
+    /// voter, and leads, is a majority, and has nobody who would acknowledge it.
     #[must_use]
     pub fn has_majority(&self, now: Instant, within: Duration) -> bool {
+        if self.is_leader() && self.votes_alone() {
+            return true;
+        }
         let heard = match self.role {
             Role::Leader => self.quorum_acked,
             Role::Follower | Role::Learner => self.leader_heard.filter(|_| self.leader.is_some()),
@@ -156,9 +160,61 @@ impl RaftView {
         heard.is_some_and(|at| now.saturating_duration_since(at) <= within)
     }
 
+    /// Whether this node is the only one that votes.
+    #[must_use]
+    pub fn votes_alone(&self) -> bool {
+        let mut voters = self.members.iter().filter(|member| member.voter);
+        voters.next().is_some_and(|voter| voter.id == self.id) && voters.next().is_none()
+    }
+
     /// Whether this node leads, or believes so.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.role == Role::Leader
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leader_among(voters: &[u64], learners: &[u64]) -> RaftView {
+        let member = |(id, voter): (&u64, bool)| Member {
+            id: NodeId(*id),
+            node: Node {
+                name: format!("n{id}"),
+                ..Node::default()
+            },
+            voter,
+            matched: None,
+        };
+        let voters = voters.iter().zip(std::iter::repeat(true));
+        RaftView {
+            id: NodeId(1),
+            leader: Some(NodeId(1)),
+            role: Role::Leader,
+            members: voters
+                .chain(learners.iter().zip(std::iter::repeat(false)))
+                .map(member)
+                .collect(),
+            ..RaftView::default()
+        }
+    }
+
+    #[test]
+    fn a_leader_that_votes_alone_is_a_majority_though_nobody_acknowledges_it() {
+        let (now, within) = (Instant::now(), Duration::ZERO);
+        assert!(leader_among(&[1], &[]).has_majority(now, within));
+        assert!(leader_among(&[1], &[2, 3]).has_majority(now, within));
+        assert!(!leader_among(&[1, 2], &[]).has_majority(now, within));
+        assert!(
+            !leader_among(&[2], &[1]).has_majority(now, within),
+            "it left the voters"
+        );
+        let silent = RaftView {
+            role: Role::Candidate,
+            ..leader_among(&[1], &[])
+        };
+        assert!(!silent.has_majority(now, within), "it does not lead yet");
     }
 }

@@ -58,12 +58,12 @@ impl Collector for Read {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let head = self.consensus.head();
         let raft = self.consensus.raft();
-        let heard = if raft.is_leader() {
-            raft.quorum_acked
-        } else {
-            raft.leader_heard
+        let age = match raft.is_leader() {
+            true if raft.votes_alone() => Some(Duration::ZERO),
+            true => raft.quorum_acked.map(|at| at.elapsed()),
+            false => raft.leader_heard.map(|at| at.elapsed()),
         };
-        let age = heard.unwrap_or(self.started).elapsed().as_secs_f64();
+        let age = age.unwrap_or_else(|| self.started.elapsed()).as_secs_f64();
         let figures = [
             (&names::COMMITTED_VERSION, head.version as f64),
             (&names::WANTED_VERSION, head.live_on(&self.name) as f64),
