@@ -203,19 +203,24 @@ pub(super) fn bucket(
     instants: &[(u64, u64)],
     nodes: impl Iterator<Item = (u64, u64, f64, f64)>,
 ) -> Looked {
-    let (mut free_rate, mut free_depth, mut out) = (rate, depth, BTreeMap::new());
+    let (mut free_rate, mut free_depth, mut out) = (rate, depth, BTreeMap::<u64, u64>::new());
     for (node, _, of_rate, of_depth) in nodes.filter(|(_, until, ..)| *until > now.0) {
         free_rate -= of_rate;
         free_depth -= of_depth;
         *out.entry(node).or_default() += whole_of(of_depth);
     }
-    for (_, tokens) in instants.iter().filter(|(until, _)| *until > now.0) {
-        free_depth -= real(*tokens);
-    }
+    // Given to requests that wait: spent, though the bucket lacks it only when that wait is over.
+    let instant: u64 = instants
+        .iter()
+        .filter(|(until, _)| *until > now.0)
+        .map(|(_, tokens)| tokens)
+        .sum();
+    free_depth -= real(instant);
     let since = real(now.0.saturating_sub(at)) / 1e6;
     let level = (level + free_rate.max(0.0) * since).min(free_depth.max(0.0)).max(0.0);
-    let lacks = (free_depth - level).max(0.0);
+    let lacks = (free_depth - level).max(0.0) + real(instant);
     let reset = if rate > 0.0 { lacks / rate } else { 0.0 };
+    out.retain(|_, tokens| *tokens > 0);
     Looked {
         used: whole_of(lacks.ceil()),
         left: whole_of(level),

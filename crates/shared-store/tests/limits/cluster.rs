@@ -1,6 +1,6 @@
 //! Nodes of one process that share limits.
 
-use sluice_shared_state::{Algorithm, Mode, OnFailure, Rule, RuleId, Scope};
+use sluice_shared_state::{Algorithm, Calendar, Mode, OnFailure, Rule, RuleId, Scope};
 use sluice_shared_store::{Ask, Config, Decision, Driver, Limiter, Members, SharedMemory, SharedStore, Verdict};
 use sluice_telemetry::Metrics;
 use std::sync::Arc;
@@ -79,6 +79,24 @@ pub(crate) fn rule(name: &str, algorithm: Algorithm) -> Arc<Rule> {
 
 pub(crate) fn sliding(name: &str, limit: u32, window: Duration) -> Arc<Rule> {
     rule(name, Algorithm::SlidingWindow { limit, window })
+}
+
+/// A limit of five, of each kind that counts.
+pub(crate) fn five() -> [Arc<Rule>; 3] {
+    let hour = Duration::from_secs(3600);
+    let calendar = Calendar::Every(hour);
+    [
+        sliding("sliding", 5, hour),
+        rule("fixed", Algorithm::FixedWindow { limit: 5, calendar }),
+        rule(
+            "bucket",
+            Algorithm::TokenBucket {
+                limit: 5,
+                per: hour,
+                depth: 5,
+            },
+        ),
+    ]
 }
 
 /// An ask of one token, by somebody without patience.

@@ -6,6 +6,7 @@
 mod cluster;
 mod offered;
 mod others;
+mod people;
 mod redis;
 mod server;
 mod several;

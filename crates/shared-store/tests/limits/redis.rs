@@ -1,10 +1,11 @@
 //! The same limits, kept in a real Redis.
 
-use crate::cluster::{Cluster, ask, decide, passes, sliding};
+use crate::cluster::{Cluster, ask, decide, five, passes, sliding};
 use crate::offered::{admitted, ideal, most_in_a_window, offer};
+use crate::people;
 use crate::server::Server;
 use sluice_shared_state::{Mode, OnFailure, Rule};
-use sluice_shared_store::{Decision, Driver, Outcome, RedisSettings, Source};
+use sluice_shared_store::{Decision, Driver, Limiter, Outcome, RedisSettings, Source};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,21 @@ async fn cluster(server: &Server, nodes: usize) -> Cluster {
         node.store_is(true).await;
     }
     cluster
+}
+
+/// Waits until the store grants by such a limit: at first it learns.
+async fn learnt(limiter: &Limiter, rule: &Arc<Rule>) {
+    let granted = (Outcome::Admitted, Source::Store);
+    let patience = Instant::now() + Duration::from_secs(30);
+    for n in 0.. {
+        // A value that has all of the limit left.
+        let standing = decide(limiter, &[ask(rule, &n.to_string())]).await.standings[0];
+        if (standing.outcome, standing.source) == granted {
+            return;
+        }
+        assert!(Instant::now() < patience, "the store never learnt: {standing:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn holds(mode: Mode, most_allowed: usize, rates: [u32; 3]) {
@@ -67,10 +83,7 @@ async fn a_cold_key_costs_one_call_and_requests_at_once_share_it() {
     let limiter = node.store.limiter();
     let rule = sliding("orders", 8, Duration::from_secs(60));
     let calls = || node.metric("sluice_store_calls_total", &["sliding"]);
-    // The first of all learns which epoch it is, and maybe that the store learns.
-    while decide(&limiter, &[ask(&rule, "none")]).await.standings[0].source != Source::Store {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    learnt(&limiter, &rule).await;
     let before = calls();
     assert!(passes(&limiter, &[ask(&rule, "one")]).await);
     assert_eq!(calls() - before, 1.0);
@@ -121,4 +134,27 @@ async fn a_store_that_is_away_keeps_nobody_waiting() {
     println!("150 new keys without the store: {:?}", began.elapsed());
     server.freeze(false);
     node.store_is(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_are_seen_and_reset_in_redis() {
+    let server = Server::start();
+    let cluster = cluster(&server, 3).await;
+    for rule in five() {
+        for limiter in cluster.limiters() {
+            learnt(&limiter, &rule).await;
+        }
+    }
+    people::are_seen_and_reset(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_in_redis_is_free_after_a_reset_but_for_leases_still_out() {
+    let server = Server::start();
+    let cluster = cluster(&server, 3).await;
+    let rule = sliding("orders", 1000, Duration::from_secs(3600));
+    for limiter in cluster.limiters() {
+        learnt(&limiter, &rule).await;
+    }
+    people::are_free_after_a_reset(&cluster).await;
 }

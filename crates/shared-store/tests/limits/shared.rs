@@ -1,8 +1,7 @@
 //! One limit, several nodes.
 
-use crate::cluster::{Cluster, ask, decide, passes, rule, sliding};
+use crate::cluster::{Cluster, ask, decide, five, passes, sliding};
 use crate::offered::{admitted, ideal, most_in_a_window, offer};
-use sluice_shared_state::{Algorithm, Calendar, Rule};
 use sluice_shared_store::{Config, Decision, Outcome, Source};
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,24 +185,6 @@ async fn new_numbers_hold_for_keys_that_are_known() {
     let last = decide(&limiter, &[ask(&new, "all")]).await.standings[0];
     assert_eq!(last.outcome, Outcome::Spent);
     assert_ne!(last.source, Source::Open);
-}
-
-/// A limit of five, of each kind that counts.
-fn five() -> [Arc<Rule>; 3] {
-    let hour = Duration::from_secs(3600);
-    let calendar = Calendar::Every(hour);
-    [
-        sliding("sliding", 5, hour),
-        rule("fixed", Algorithm::FixedWindow { limit: 5, calendar }),
-        rule(
-            "bucket",
-            Algorithm::TokenBucket {
-                limit: 5,
-                per: hour,
-                depth: 5,
-            },
-        ),
-    ]
 }
 
 #[tokio::test(start_paused = true)]
