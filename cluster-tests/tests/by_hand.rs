@@ -4,7 +4,7 @@ use cluster_tests::store::Store;
 use cluster_tests::{Call, Cluster, Command, World, eventually};
 use serde_json::{Value, json};
 
-/// Routes to a service with a breaker, and one with a limit for each client.
+/// Routes to a service with a breaker, one with a limit for each client, and one with a limit that nodes take leases of.
 fn document(service: &str) -> String {
     format!(
         "\
@@ -16,6 +16,7 @@ gateways:
     routes:
       - {{ path: /orders, upstream: orders }}
       - {{ path: /few, respond: {{ text: few }}, rate_limits: [{{ name: few, limit: 3, per: 1h, key: \"request.headers['x-who']\" }}] }}
+      - {{ path: /many, respond: {{ text: many }}, rate_limits: [{{ name: many, limit: 1000, per: 1h }}] }}
 "
     )
 }
@@ -95,16 +96,7 @@ async fn who_is_refused_at_one_node_is_told_by_any_other() {
     let service = world.echo("orders").await;
     let written = cluster.apply(&document(&service.url())).await;
     cluster.live(written.version).await;
-    // A store that is new learns first what nodes did without it.
-    for (what, wanted) in [("the store to have learnt", 200), ("the limit to be spent", 429)] {
-        eventually(what, || async {
-            match status(&cluster, 1, "/few").await {
-                found if found == wanted => Ok(()),
-                other => Err(other.to_string()),
-            }
-        })
-        .await;
-    }
+    spend(&cluster).await;
 
     let top = said(&world, &cluster, 3, &["limits", "top"], 0).await;
     assert_eq!(
@@ -115,4 +107,101 @@ async fn who_is_refused_at_one_node_is_told_by_any_other() {
     let missing = ["limits", "show", "fwe", "--key", "ada"];
     let refused = said(&world, &cluster, 3, &missing, 1).await;
     assert!(refused["detail"].to_string().contains("did you mean few?"), "{refused}");
+}
+
+/// Sends requests to node 1 until the limit is spent.
+async fn spend(cluster: &Cluster) {
+    // A store that is new learns first what nodes did without it.
+    for (what, wanted) in [("the store to have learnt", 200), ("the limit to be spent", 429)] {
+        eventually(what, || async {
+            match status(cluster, 1, "/few").await {
+                found if found == wanted => Ok(()),
+                other => Err(other.to_string()),
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_count_in_redis_is_told_by_any_node_and_free_on_all_after_a_reset() {
+    let world = World::new();
+    let store = Store::start(&world).await;
+    let cluster = Cluster::of(3).flags(&["--redis", &store.url()]).start(&world).await;
+    let service = world.echo("orders").await;
+    let written = cluster.apply(&document(&service.url())).await;
+    cluster.live(written.version).await;
+    spend(&cluster).await;
+
+    let show = ["limits", "show", "few", "--key", "ada"];
+    for n in 1..=3 {
+        let seen = said(&world, &cluster, n, &show, 0).await;
+        let count = &seen["limits"][0];
+        let numbers = (&count["used"], &count["left"], &count["limit"]);
+        assert_eq!(numbers, (&json!(3), &json!(0), &json!(3)), "n{n}: {seen}");
+        let reset = count["reset"].as_f64().unwrap_or_default();
+        assert!(reset > 0.0 && reset <= 3700.0, "n{n}: {seen}");
+        assert_eq!(count["out"], json!([]), "n{n}: all of it is spent: {seen}");
+        let holders = count["nodes"].as_array().expect("nodes that know it");
+        assert_eq!(holders.len(), 1, "n{n}: {seen}");
+        assert_eq!(
+            (&holders[0]["name"], &holders[0]["remaining"]),
+            (&json!("n1"), &json!(0)),
+            "n{n}: {seen}"
+        );
+        assert_eq!(holders[0]["source"], "lease", "n{n}: {seen}");
+        let refusals = &count["refusals"];
+        assert_eq!(
+            (&refusals["key"], &refusals["nodes"]),
+            (&json!("ada"), &json!(["n1"])),
+            "n{n}: {seen}"
+        );
+        assert!(refusals["last"].is_string(), "n{n}: {seen}");
+        assert_eq!(seen["silent"], json!([]), "n{n}: {seen}");
+    }
+
+    let reset = said(&world, &cluster, 3, &["limits", "reset", "few", "--key", "ada"], 0).await;
+    assert_eq!((&reset["counts"], &reset["silent"]), (&json!(1), &json!([])), "{reset}");
+    let seen = said(&world, &cluster, 2, &show, 0).await;
+    let count = &seen["limits"][0];
+    assert_eq!((&count["used"], &count["left"]), (&json!(0), &json!(3)), "{seen}");
+    let mut passed = 0;
+    for n in [1, 2, 3, 1, 2, 3, 1, 2, 3] {
+        passed += u32::from(status(&cluster, n, "/few").await == 200);
+    }
+    assert_eq!(passed, 3, "three of all nodes together");
+}
+
+#[tokio::test]
+async fn tokens_that_are_out_at_a_node_are_told_by_another() {
+    let world = World::new();
+    let store = Store::start(&world).await;
+    let cluster = Cluster::of(3).flags(&["--redis", &store.url()]).start(&world).await;
+    let service = world.echo("orders").await;
+    let written = cluster.apply(&document(&service.url())).await;
+    cluster.live(written.version).await;
+    eventually("a lease to be out at n1", || async {
+        for _ in 0..10 {
+            assert_eq!(status(&cluster, 1, "/many").await, 200);
+        }
+        let seen = said(
+            &world,
+            &cluster,
+            3,
+            &["limits", "show", "many", "--key", "127.0.0.1"],
+            0,
+        )
+        .await;
+        let count = &seen["limits"][0];
+        let number = |value: &Value| value.as_u64().unwrap_or_default();
+        let out = &count["out"][0];
+        if (&out["node"], number(&out["tokens"]) > 0) != (&json!("n1"), true) {
+            return Err(seen.to_string());
+        }
+        assert_eq!(count["out"].as_array().map(Vec::len), Some(1), "{seen}");
+        let sum = number(&count["used"]) + number(&count["left"]) + number(&out["tokens"]);
+        assert_eq!(sum, 1000, "{seen}");
+        Ok(())
+    })
+    .await;
 }
