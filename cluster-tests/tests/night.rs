@@ -1,7 +1,8 @@
 //! A bad night: each question of docs/guides/at-night.md is answered by the commands that stand there.
 //!
 //! Four voters. n3 lacks a listener that the newest version needs and serves the one before; n4 is dead; n2 drains; the
-//! newest version is on trial; a service answers 503 and another nobody; clients ask for what is not there and send more than they may.
+//! newest version is on trial; a service answers 503 and another nobody, and the breaker of a third is open; somebody set
+//! one by hand; clients ask for what is not there, send more than they may, and come more often than they may.
 
 use cluster_tests::{Backend, Call, Cluster, Command, Load, World, program};
 use serde_json::{Value, json};
@@ -85,6 +86,8 @@ upstreams:
   orders: {{ targets: ['{}'] }}
   broken: {{ targets: ['{}'] }}
   gone: {{ targets: ['http://{}'] }}
+  flaky: {{ targets: ['{}'], breaker: {{ min_requests: 5, observers: 1, open_for: 1h, max_open_for: 1h }} }}
+  users: {{ targets: ['{}'], breaker: {{}} }}
 gateways:
   web:
     hosts: ['*']
@@ -92,10 +95,15 @@ gateways:
       - {{ path: /orders, upstream: orders, max_body: 1KiB }}
       - {{ path: /broken, upstream: broken }}
       - {{ path: /gone, upstream: gone }}
+      - {{ path: /flaky, upstream: flaky }}
+      - {{ path: /users, upstream: users }}
+      - {{ path: /few, upstream: orders, rate_limits: [{{ name: per-client, limit: 2, per: 1h }}] }}
 ",
             orders.url(),
             broken.url(),
             world.service(),
+            broken.url(),
+            orders.url(),
         );
         cluster.apply(&document).await;
         let night = Self {
@@ -121,6 +129,12 @@ gateways:
             .await
             .expect(0);
         self.sluice(&["drain", "n2"]).run().await.expect(0);
+        let rest = ["breakers", "open", "users", "--why", "the table is locked"];
+        self.sluice(&rest)
+            .env("SLUICE_ADMIN_TOKEN", &token)
+            .run()
+            .await
+            .expect(0);
         self.cluster.node_mut(4).kill();
         let leader = self.cluster.leader_among(&[1, 2, 3]).await;
         self.cluster
@@ -133,6 +147,16 @@ gateways:
         let http = self.cluster.node(1).http();
         Call::get(http, "/nowhere").answer().await.expect(404);
         Call::post(http, "/orders", vec![b'x'; 2000]).answer().await.expect(413);
+        for status in [200, 200, 429, 429] {
+            Call::get(http, "/few").answer().await.expect(status);
+        }
+        cluster_tests::eventually("the breaker of flaky to open", || async {
+            match Call::get(http, "/flaky").answer().await.code().as_str() {
+                "breaker_open" => Ok(()),
+                code => Err(code.to_owned()),
+            }
+        })
+        .await;
         self
     }
 
@@ -161,15 +185,22 @@ gateways:
                 words.extend(["--interval", "500ms"].map(str::to_owned));
             }
             let done = self.sluice(&words).run().await;
-            // What differs, and what is not safe, is 1.
-            let right = i32::from(matches!(words[0].as_str(), "diff" | "health"));
+            // What differs, and what is not safe, is 1. What a dead node has not heard of is 5.
+            let right = match (words[0].as_str(), words[1].as_str()) {
+                ("diff" | "health", _) => 1,
+                ("breakers", "release") => 5,
+                _ => 0,
+            };
             answers.push(done.expect(right).json());
         }
         Answers(answers)
     }
 
-    /// A word with this cluster's addresses: 10.0.0.2 is n2.
+    /// A word with this cluster's addresses: 10.0.0.2 is n2, 10.0.0.9 who calls.
     fn placed(&self, word: &str) -> String {
+        if word == "10.0.0.9" {
+            return "127.0.0.1".to_owned();
+        }
         let nodes = self.cluster.nodes().iter().enumerate();
         nodes.fold(word.to_owned(), |word, (place, node)| {
             word.replace(
@@ -263,6 +294,49 @@ gateways:
                 assert!(open >= 3, "{n1}");
                 assert!(n1["open_files"].as_u64() < n1["most_files"].as_u64(), "{n1}");
                 assert!(n1["cpu"].is_number(), "{n1}");
+            }
+            "Who is refused by a limit?" => {
+                let first = &answers.at("top[]")[0];
+                assert_eq!(
+                    (&first["name"], &first["nodes"]),
+                    (&json!("per-client"), &json!(["n1"]))
+                );
+                // Two, and half of it after a minute.
+                assert!(
+                    (1..=2).contains(&first["refused"].as_u64().unwrap_or_default()),
+                    "{first}"
+                );
+            }
+            "How much has one client left, and who holds it?" => {
+                let count = answers.row("limits", "name", "per-client");
+                assert_eq!(count["left"], 0, "{count}");
+                assert!(count["refusals"]["last"].is_string(), "{count}");
+                assert_eq!(one("counts"), 1);
+            }
+            "Which breaker is open, who tripped it, and on what evidence?" => {
+                let flaky = answers.row("breakers", "upstream", "flaky");
+                assert_eq!(
+                    (&flaky["state"], &flaky["cause"]["node"]),
+                    (&json!("open"), &json!("n1"))
+                );
+                assert_eq!(flaky["cause"]["by"], "failure_rate");
+                assert!(flaky["cause"]["counts"][0]["failed"].as_u64() >= Some(3), "{flaky}");
+            }
+            "Which breaker is set by hand, by whom, and until when?" => {
+                let users = answers.row("breakers", "upstream", "users");
+                assert_eq!(users["state"], "forced_open");
+                let set = &users["override"];
+                assert_eq!(
+                    (&set["who"], &set["why"]),
+                    (&json!("late-shift"), &json!("the table is locked"))
+                );
+                let released = &answers.0[1];
+                assert_eq!(released["breaker"]["override"], Value::Null, "{released}");
+                assert_eq!(released["pending"][0]["name"], "n4", "{released}");
+            }
+            "Does a node count limits alone?" => {
+                // There is no store: each node has its own memory.
+                assert!(answers.at("nodes[].shared_store").iter().all(Value::is_null));
             }
             "Is this node safe to stop?" => {
                 assert_eq!(one("ready"), false);
