@@ -54,7 +54,7 @@ pub struct Count {
 pub struct Node {
     /// Whose.
     pub from: From,
-    /// When what is out at it ends, in the store's microseconds.
+    /// When what is out at it ends, in the store's microseconds. Never falls.
     end: u64,
     /// Granted, and the node said that it got it: from which slot on, how many; by slot.
     sure: Vec<(u64, u64)>,
@@ -186,12 +186,15 @@ fn grant(
         .next(&load, total, unit, now, &measures)
         .unwrap_or(numbers.window + measures.slot);
     let free = load.free[0] - total;
+    // Never sooner than was said before: the node may not get this reply, and goes by the one before then.
+    let node = &mut count.nodes[me];
+    node.end = node.end.max(now + shares.horizon.1 + measures.grace);
     let reply = Grant {
         pieces: pieces
             .iter()
             .map(|&(slot, tokens)| ((slot * measures.slot).saturating_sub(now), tokens))
             .collect(),
-        life: shares.horizon.1 + measures.grace,
+        life: node.end - now,
         horizon: shares.horizon.1,
         nodes: shares.nodes,
         instant,
@@ -202,9 +205,7 @@ fn grant(
         fresh,
         free: positive(free),
     };
-    let node = &mut count.nodes[me];
     node.pending = pieces;
-    node.end = now + reply.life;
     if node.demand <= 0.0 && node.sure.is_empty() && node.pending.is_empty() {
         count.nodes.remove(me);
     }
@@ -613,6 +614,13 @@ impl Load {
 }
 
 // === impl Measures ===
+
+/// How far ahead of a call its grant may reach, at most.
+#[must_use]
+pub fn farthest(window: Duration) -> Duration {
+    let measures = Measures::of(Numbers::micros(window));
+    Duration::from_micros(measures.horizon.1 + measures.slot)
+}
 
 impl Measures {
     fn of(window: u64) -> Self {

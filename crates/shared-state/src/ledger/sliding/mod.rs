@@ -2,7 +2,7 @@
 
 mod books;
 
-pub use books::{Count, GIVEN_UP, Node, SLOTS};
+pub use books::{Count, GIVEN_UP, Node, SLOTS, farthest};
 
 use super::Reply as Answer;
 use super::epoch::{At, life};

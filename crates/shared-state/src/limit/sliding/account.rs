@@ -1,19 +1,27 @@
 //! A node's own account: what it may do by itself, alone or while the store learns.
 
 use super::report::longer;
+use crate::guard::FIRST_PAUSE;
 use crate::ledger::epoch::{learn, life};
+use crate::ledger::sliding::farthest;
 use crate::limit::cell::tokens::Piece;
 use crate::time::Moment;
 use std::time::Duration;
 
 /// A node that is alone takes its share of a longer window after this much and a lease's life.
 const SHARE_AFTER: Duration = Duration::from_secs(1);
+/// How long a node that lost its calls goes on alone before the store hears of it, where the first check after that is
+/// answered: until then the store grants to others as if nothing had happened.
+const UNTOLD: Duration = FIRST_PAUSE.saturating_add(Duration::from_millis(20));
 
 /// The own account.
 #[derive(Debug)]
 pub(super) struct Account {
     window: Duration,
     phase: Phase,
+    /// From when on it may live on its level: until then there may be tokens that are not to be spent yet, of this node
+    /// or another, and spends that no level counts are still in the window.
+    from: Moment,
     /// When the published plan ends; None: none is published.
     planned: Option<Moment>,
 }
@@ -35,32 +43,37 @@ impl Account {
         Self {
             window,
             phase: Phase::None,
+            from: Moment(0),
             planned: None,
         }
     }
 
-    /// How long a lease lives at most.
-    pub(super) fn life(&self) -> Duration {
-        life(self.window)
-    }
-
-    /// The store is away, since then. When a time of learning and a window, of long windows a second, have passed, only
-    /// shares count: until then another node, which had not noticed, may have lived on a level that is more than its share.
-    /// Who lived on a level stays on it so long.
+    /// The store is away, since then; `level` as it was [counted](Self::count) now. When a time of learning and a window,
+    /// of long windows a second, have passed, only shares count: until then another node, which had not noticed, may have
+    /// lived on a level that is more than its share.
     ///
     /// Of a longer window nodes may together admit once more, at most, what they had admitted in the last window before
     /// the store went away; to turn all away who are new, for minutes, would be worse.
-    pub(super) fn go_alone(&mut self, now: Moment, away: Moment, level: u64) {
-        let level = match self.phase {
-            Phase::Learning { level, until } if now < until => level,
-            Phase::Alone { .. } => return,
-            _ => level,
-        };
+    pub(super) fn go_alone(&mut self, away: Moment, level: u64) {
         self.phase = Phase::Alone {
             level,
             share_from: away + longer(self.window.min(SHARE_AFTER) + learn(self.window)),
         };
         self.planned = None;
+    }
+
+    /// The level is counted now, while the store knows (`told`) or does not know that this node goes by it. The account
+    /// begins when every lease has ended that the store may have granted without knowing. What was spent or charged by
+    /// the moment that is returned leaves the window before that: others may have it by then, and it is no part of the
+    /// level.
+    pub(super) fn count(&mut self, now: Moment, told: bool) -> Moment {
+        let leased = if told {
+            life(self.window)
+        } else {
+            life(self.window).max(UNTOLD + farthest(self.window))
+        };
+        self.from = now + longer(leased);
+        Moment(self.from.0.saturating_sub(u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// The store learns until then.
@@ -78,6 +91,14 @@ impl Account {
     /// The published plan holds no more.
     pub(super) fn end_plan(&mut self) {
         self.planned = None;
+    }
+
+    /// The level it lives on while the store learns, if it does.
+    pub(super) fn learning_level(&self, now: Moment) -> Option<u64> {
+        match self.phase {
+            Phase::Learning { level, until } if now < until => Some(level),
+            _ => None,
+        }
     }
 
     /// The store is away.
@@ -110,15 +131,6 @@ impl Account {
             Phase::Learning { level, .. } => level,
             Phase::Alone { level, share_from } if now < share_from => level.min(share),
             Phase::Alone { .. } => share,
-        }
-    }
-
-    /// While the store learns, what it lives on.
-    #[cfg(test)]
-    pub(super) fn level(&self, now: Moment) -> Option<u64> {
-        match self.phase {
-            Phase::Learning { level, until } if now < until => Some(level),
-            _ => None,
         }
     }
 
@@ -157,13 +169,15 @@ impl Account {
             _ => {}
         }
         self.planned = Some(ends);
-        let mut pieces = Vec::new();
+        let mut pieces: Vec<Piece> = Vec::new();
         let mut total = cap.saturating_sub(own);
-        if total > 0 {
-            pieces.push(Piece { from: Moment(0), total });
+        let begins = if self.from <= now { Moment(0) } else { self.from };
+        let mut next = (total > 0 && self.from > now).then_some(self.from);
+        if total > 0 && begins < ends {
+            pieces.push(Piece { from: begins, total });
         }
-        let mut next = None;
         for (from, tokens) in comes_back {
+            let from = from.max(begins);
             own = own.saturating_sub(tokens);
             if cap.saturating_sub(own) > total {
                 total = cap.saturating_sub(own);
@@ -171,7 +185,10 @@ impl Account {
                 if from >= ends {
                     break;
                 }
-                pieces.push(Piece { from, total });
+                match pieces.last_mut() {
+                    Some(last) if last.from == from => last.total = total,
+                    _ => pieces.push(Piece { from, total }),
+                }
             }
         }
         (pieces, ends, next.unwrap_or(now + self.window))

@@ -248,8 +248,10 @@ impl Machine {
 
     /// The store is away, and somebody asked: the node goes on by itself.
     fn go_alone(&mut self, now: Moment, view: &View<'_>, cell: &TokenCell) {
-        let level = self.level(now);
-        self.account.go_alone(now, view.away.min(now), level);
+        // Who lived on a level stays on it.
+        let level = self.account.learning_level(now);
+        let level = level.unwrap_or_else(|| self.level(now, false));
+        self.account.go_alone(view.away.min(now), level);
         if let Some(flight) = &mut self.flight {
             flight.void = true;
         }
@@ -257,13 +259,16 @@ impl Machine {
         self.publish(now, Some(view), cell);
     }
 
-    /// What stays this node's own when every lease of the cluster has ended: these sum to the limit at most.
-    fn level(&mut self, now: Moment) -> u64 {
+    /// What stays this node's own when every lease of the cluster has ended: these sum to the limit at most. `told`: the
+    /// store knows already that the node goes by it.
+    fn level(&mut self, now: Moment, told: bool) -> u64 {
+        let since = self.account.count(now, told);
         if broken(Broken::LevelCountsAll) {
             return self.report.own(now) + self.lease.held();
         }
-        let since = now + longer(self.account.life()) - self.window;
-        self.report.own_since(since) + self.lease.held()
+        // What is held and never told of is charged when the lease ends.
+        let held = if self.lease.ends >= since { self.lease.held() } else { 0 };
+        self.report.own_since(since) + held
     }
 
     /// The store learns: the node lives on what it declared.
@@ -457,7 +462,7 @@ impl Machine {
             let share = self.share(view);
             self.account.cap(now, share)
         } else {
-            self.level(now)
+            self.level(now, true)
         };
         let (held, own) = (self.lease.held(), self.report.own(now));
         let spent = self.report.declare(now);
@@ -685,7 +690,7 @@ impl Machine {
             } else {
                 0
             },
-            level: self.account.level(now),
+            level: self.account.learning_level(now),
             kept: self.report.len() + self.lease.len() + self.overdrawn.len(),
         }
     }

@@ -310,8 +310,9 @@ local function serve(count, numbers, call)
     end
   end
 
-  local lives = horizon_us + math.min(100000, 3 * slot_length)
-  me[PENDING], me[END] = pieces, now + lives
+  -- Never sooner than was said before: the node may not have had this reply, and not be bound by it.
+  me[PENDING], me[END] = pieces, math.max(me[END], now + horizon_us + math.min(100000, 3 * slot_length))
+  local lives = me[END] - now
   if me[DEMAND] <= 0 and #me[SURE] == 0 and #pieces == 0 then table.remove(nodes, mine) end
   local left_free = free[1] - total_granted
   return {
