@@ -73,7 +73,11 @@ impl Account {
             life(self.window).max(UNTOLD + farthest(self.window))
         };
         self.from = now + longer(leased);
-        Moment(self.from.0.saturating_sub(u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX)))
+        Moment(
+            self.from
+                .0
+                .saturating_sub(u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// The store learns until then.
