@@ -55,10 +55,10 @@ impl Account {
     /// Of a longer window nodes may together admit once more, at most, what they had admitted in the last window before
     /// the store went away; to turn all away who are new, for minutes, would be worse.
     pub(super) fn go_alone(&mut self, away: Moment, level: u64) {
-        self.phase = Phase::Alone {
-            level,
-            share_from: away + longer(self.window.min(SHARE_AFTER) + learn(self.window)),
-        };
+        let share_from = away + longer(self.window.min(SHARE_AFTER) + learn(self.window));
+        self.phase = Phase::Alone { level, share_from };
+        // A key that is met later has its share at once.
+        self.from = self.from.min(share_from);
         self.planned = None;
     }
 
