@@ -53,8 +53,8 @@ pub(crate) struct Facts {
 pub(crate) struct Readiness {
     /// Why 503; `None` is 200.
     pub reason: Option<String>,
-    /// `(what, for how long, why)`.
-    pub degraded: Vec<(&'static str, Duration, String)>,
+    /// `(what, since when, why)`.
+    pub degraded: Vec<(&'static str, SystemTime, String)>,
 }
 
 /// Decides.
@@ -102,39 +102,39 @@ fn reason(facts: &Facts) -> Option<String> {
     }
 }
 
-fn degraded(facts: &Facts) -> Vec<(&'static str, Duration, String)> {
+fn degraded(facts: &Facts) -> Vec<(&'static str, SystemTime, String)> {
+    let since = |age: Duration| facts.now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut degraded = Vec::new();
     if let Some((why, age)) = &facts.disk {
-        degraded.push(("disk", *age, why.clone()));
+        degraded.push(("disk", since(*age), why.clone()));
     }
     if facts.formed
         && let Some(age) = facts.leaderless_for
     {
         degraded.push((
             "majority",
-            age,
+            since(age),
             "no leader with a majority is heard: the configuration stays as it is".to_owned(),
         ));
         if age >= facts.stale_warn {
             degraded.push((
                 "stale",
-                age,
+                since(age),
                 "changes made elsewhere would not be known here".to_owned(),
             ));
         }
     }
     if let Some((why, age)) = &facts.not_live {
-        degraded.push(("version", *age, why.clone()));
+        degraded.push(("version", since(*age), why.clone()));
     }
-    let age = |since: &SystemTime| facts.now.duration_since(*since).unwrap_or_default();
     match &facts.store {
         StoreState::Memory | StoreState::Reached => {}
         StoreState::Away { since, why } => degraded.push((
             "redis",
-            age(since),
+            *since,
             format!("{why}; limits go on by their on_failure, breakers by what this node sees alone"),
         )),
-        StoreState::Doubted { since, why } => degraded.push(("shared-store", age(since), why.clone())),
+        StoreState::Doubted { since, why } => degraded.push(("shared-store", *since, why.clone())),
     }
     degraded
 }
@@ -209,6 +209,13 @@ mod tests {
         assert_eq!(found.reason, None);
         let what: Vec<_> = found.degraded.iter().map(|(what, ..)| *what).collect();
         assert_eq!(what, ["majority", "stale"]);
+        let hour = Duration::from_secs(3600);
+        let later = Facts {
+            now: facts.now + hour,
+            leaderless_for: Some(2 * hour),
+            ..facts
+        };
+        assert_eq!(judge(&later), found, "since when it is so does not move");
     }
 
     #[test]
@@ -254,8 +261,8 @@ mod tests {
                 ..serving()
             });
             assert_eq!(found.reason, None);
-            let (told, age, words) = &found.degraded[0];
-            assert_eq!((*told, *age), (what, Duration::from_secs(7)));
+            let (told, at, words) = &found.degraded[0];
+            assert_eq!((*told, *at), (what, since));
             assert!(words.starts_with("no connection"), "{words}");
         }
         for store in [StoreState::Memory, StoreState::Reached] {

@@ -127,12 +127,9 @@ pub(crate) fn reaches_store(state: &StoreState) -> Option<bool> {
 
 /// `/readyz`.
 pub(crate) fn ready_view(core: &Core, readiness: &Readiness) -> ReadyView {
-    let now = rfc3339::now_ms();
-    let since =
-        |age: Duration| rfc3339::from_ms(now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
-    let degraded = readiness.degraded.iter().map(|(what, age, why)| Degraded {
+    let degraded = readiness.degraded.iter().map(|(what, since, why)| Degraded {
         what: (*what).to_owned(),
-        since: since(*age),
+        since: rfc3339::of(*since),
         why: why.clone(),
     });
     ReadyView {
