@@ -484,10 +484,12 @@ impl Machine {
         if known.is_none() {
             self.turns[place] = self.turns[place].wrapping_add(1);
         }
+        // When one without a name begins and ends was a guess.
+        let bounds = known.filter(|known| known.name != 0);
         self.places[place] = Some(Window {
             name: span.start,
-            from: known.map_or(from, |known| known.from.min(from)),
-            until: known.map_or(until, |known| known.until.max(until)),
+            from: bounds.map_or(from, |known| known.from.min(from)),
+            until: bounds.map_or(until, |known| known.until.max(until)),
             closes: now + closes,
             used,
             held: held + span.granted,
