@@ -396,6 +396,26 @@ fn a_window_of_which_a_node_knew_nothing_ends_when_the_store_says_so() {
     assert!(exceeded <= 0.0, "{exceeded} too many");
 }
 
+/// A node that was alone, and that nobody asks for anything when the store is back, tells the store all the same: what it
+/// grants itself is not given to others.
+#[test]
+fn a_node_that_was_alone_says_so_though_nobody_asks() {
+    let kind = Kind::Window {
+        limit: 1828,
+        length: 150,
+    };
+    let scene = Scene {
+        nodes: 2,
+        faults: vec![Fault::Frozen(2_063_000_000, 2_924_000_000)],
+        ..scene(kind.algorithm(), 3_291_124_630_680_557_845, 7)
+    };
+    let arrivals = kind.arrivals(&scene, 1.982_906_805_656_724_2, 2);
+    let outcome = World::new(scene).run(arrivals);
+    assert!(outcome.alone);
+    let exceeded = kind.exceeded(&outcome);
+    assert!(exceeded <= 0.0, "{exceeded} too many");
+}
+
 // --- who is refused.
 
 /// A client that spends all, is refused, and comes back when it was told to.

@@ -507,9 +507,10 @@ impl Machine {
         if self.returns || (self.talk.owes(view) && self.used() > 0) {
             return true;
         }
-        if self.alone.is_some() {
-            // A store that learns has to know of each window before it begins.
-            return self.untold();
+        if let Some(alone) = self.alone {
+            // A store that is back has to hear of it, though nobody asks: until it does, it gives to others what this node
+            // grants itself. One that learns has to know of each window before it begins.
+            return alone.learns.is_none() || self.untold();
         }
         let busy = self.demand.rate() * self.horizon.as_secs_f64() >= 4.0;
         let wants = busy && now >= self.spent;
