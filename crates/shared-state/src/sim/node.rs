@@ -293,7 +293,13 @@ impl Node {
         let Some(key) = key else {
             if self.beat == Some(call) {
                 self.beat = None;
+                let turned = self.epoch != epoch;
                 self.heard(epoch);
+                // As the engine does: all keys hear of it, though nobody asks for them.
+                let keys: Vec<u32> = self.keys.keys().copied().filter(|_| turned).collect();
+                for key in keys {
+                    self.look(turn, key);
+                }
             }
             return;
         };
