@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 pub struct Between {
     address: SocketAddr,
     manner: watch::Sender<Manner>,
+    /// The process whose connections are closed.
+    cut_off: watch::Sender<Option<u32>>,
     taken: Arc<AtomicUsize>,
     _running: tokio::task::JoinHandle<()>,
 }
@@ -44,6 +46,7 @@ impl Between {
             .unwrap_or_else(|error| panic!("no relay at {at}: {error}"));
         let address = listener.local_addr().expect("a bound listener has an address");
         let (manner, seen) = watch::channel(Manner::Open);
+        let (cut_off, cut) = watch::channel(None);
         let taken = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&taken);
         let running = tokio::spawn(async move {
@@ -51,13 +54,14 @@ impl Between {
             let mut conversations = JoinSet::new();
             while let Ok((front, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
-                conversations.spawn(converse(front, behind, seen.clone()));
+                conversations.spawn(converse(front, behind, seen.clone(), cut.clone()));
                 while conversations.try_join_next().is_some() {}
             }
         });
         Self {
             address,
             manner,
+            cut_off,
             taken,
             _running: running,
         }
@@ -73,6 +77,12 @@ impl Between {
         self.manner.send_replace(manner);
     }
 
+    /// From now on the process of this id gets no connection through, and those that it has are closed; with `None`
+    /// nobody is cut off.
+    pub fn cut_off(&self, id: Option<u32>) {
+        self.cut_off.send_replace(id);
+    }
+
     /// Connections that it took so far.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
@@ -85,8 +95,22 @@ impl Drop for Between {
     }
 }
 
-async fn converse(front: TcpStream, behind: SocketAddr, mut manner: watch::Receiver<Manner>) {
+async fn converse(
+    front: TcpStream,
+    behind: SocketAddr,
+    mut manner: watch::Receiver<Manner>,
+    mut cut_off: watch::Receiver<Option<u32>>,
+) {
     let _ = front.set_nodelay(true);
+    let (Ok(from), Ok(to)) = (front.peer_addr(), front.local_addr()) else {
+        return;
+    };
+    let cut = async move {
+        // An error is the relay's own end.
+        let _ = cut_off
+            .wait_for(|id| id.is_some_and(|id| crate::relay::is_owned_by(from, to, id)))
+            .await;
+    };
     if *manner.borrow() == Manner::Closing {
         return;
     }
@@ -112,8 +136,10 @@ async fn converse(front: TcpStream, behind: SocketAddr, mut manner: watch::Recei
         }
     };
     tokio::select! {
-        () = talk => {}
+        biased;
+        () = cut => {}
         () = closing => {}
+        () = talk => {}
     }
 }
 
@@ -187,6 +213,10 @@ mod tests {
         assert!(early.is_err(), "nothing passes");
         between.turn(Manner::Open);
         assert_eq!(held.await.expect("an answer").status, 200);
+        between.cut_off(Some(std::process::id()));
+        assert!(ask().await.is_err());
+        between.cut_off(Some(1));
+        assert_eq!(ask().await.expect("an answer").status, 200, "another is cut off");
         between.turn(Manner::Closing);
         assert!(ask().await.is_err());
         between.turn(Manner::Open);

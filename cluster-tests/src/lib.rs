@@ -52,6 +52,12 @@ pub use node::Node;
 pub use wait::{eventually, within};
 pub use world::World;
 
+/// Whether the scenarios run at their full length, alone on the machine and with a release binary: then they judge rates and
+/// times as well.
+pub fn in_full() -> bool {
+    rounds(0, 1) == 1
+}
+
 /// How often a long scenario repeats itself: `short` as a rule, `full` where `CLUSTER_TESTS=full` asks for the figures
 /// that the documentation quotes.
 pub fn rounds(short: usize, full: usize) -> usize {

@@ -159,6 +159,20 @@ async fn passes(shared: &Shared, source: usize, sink: usize) -> bool {
 
 /// The node whose process owns the socket `from` that is connected to `to`.
 fn owner_of(from: SocketAddr, to: SocketAddr, known: &HashMap<u32, usize>) -> Option<usize> {
+    let wanted = socket_of(from, to)?;
+    known
+        .iter()
+        .find(|(id, _)| holds(**id, &wanted))
+        .map(|(_, number)| *number)
+}
+
+/// Whether the process of this id owns the socket `from` that is connected to `to`.
+pub(crate) fn is_owned_by(from: SocketAddr, to: SocketAddr, id: u32) -> bool {
+    socket_of(from, to).is_some_and(|socket| holds(id, &socket))
+}
+
+/// How a process's table of files spells the socket `from` that is connected to `to`.
+fn socket_of(from: SocketAddr, to: SocketAddr) -> Option<String> {
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let (local, remote) = (in_table(from)?, in_table(to)?);
     let inode = table.lines().find_map(|line| {
@@ -166,11 +180,7 @@ fn owner_of(from: SocketAddr, to: SocketAddr, known: &HashMap<u32, usize>) -> Op
         (fields.get(1) == Some(&local.as_str()) && fields.get(2) == Some(&remote.as_str()))
             .then(|| fields[9].to_owned())
     })?;
-    let wanted = format!("socket:[{inode}]");
-    known
-        .iter()
-        .find(|(id, _)| holds(**id, &wanted))
-        .map(|(_, number)| *number)
+    Some(format!("socket:[{inode}]"))
 }
 
 fn holds(id: u32, socket: &str) -> bool {

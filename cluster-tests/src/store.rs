@@ -59,7 +59,24 @@ impl Store {
     /// A replica of `primary`, on this port.
     pub async fn replica(world: &World, port: u16, primary: &Self) -> Self {
         let (ip, of) = (primary.address.ip().to_string(), primary.address.port().to_string());
-        Self::with(world, port, &["--replicaof", &ip, &of]).await
+        let replica = Self::with(
+            world,
+            port,
+            &["--replicaof", &ip, &of, "--repl-diskless-sync-delay", "0"],
+        )
+        .await;
+        crate::eventually("the replica to have all", || async {
+            let told = replica
+                .tell("INFO replication")
+                .await
+                .map_err(|error| error.to_string())?;
+            match told.contains("master_link_status:up") {
+                true => Ok(()),
+                false => Err(told),
+            }
+        })
+        .await;
+        replica
     }
 
     /// Starts it again, empty, and waits until it answers.

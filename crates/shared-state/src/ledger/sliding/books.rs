@@ -23,17 +23,20 @@ pub const SLOTS: u64 = 100;
 /// After which a node gives up a call; tokens for requests that wait are spent by then or never. Microseconds.
 pub const GIVEN_UP: u64 = 20_000;
 /// The longest horizon, as hundredths of the window and in microseconds.
-const HORIZON_PERCENT: u64 = 43;
+const HORIZON_PERCENT: u64 = 41;
 const HORIZON_MOST: u64 = 800_000;
 /// The shortest, in microseconds; of short windows a twentieth.
 const HORIZON_LEAST: u64 = 50_000;
-/// How long past its horizon a lease may be spent, in microseconds at most; of short windows three slots.
+/// How long past its horizon a lease may be spent, in microseconds at most; of short windows ten slots. A store that falls
+/// silent has failed three calls by then, so that a node goes on with what it held.
 const GRACE_MOST: u64 = 100_000;
 /// Calls for each admitted request that are aimed at.
 const CALLS_EXACT: f64 = 0.0055;
 const CALLS_FAST: f64 = 0.0040;
 /// The part of what nobody needs that nodes hold beyond their own need: what they go on with should the store go away.
 const STANDBY: f64 = 0.5;
+/// Of so few tokens none is kept back: a small limit would be held by those who do not need it.
+const LITTLE: f64 = 10.0;
 /// The part of the limit that nobody's margin may touch.
 const SPARE: f64 = 0.05;
 
@@ -392,7 +395,7 @@ impl Count {
                     (slot + 2) as f64 * seconds(measures.slot)
                 };
                 let uses = demand * span;
-                let standby = if plenty { STANDBY * spare } else { 0.0 };
+                let standby = if plenty { STANDBY * spare - LITTLE } else { 0.0 };
                 let margin = (2.5 * uses.sqrt() + 0.05 * uses + 1.0).min(spare.max(0.0)).max(standby);
                 let for_those_that_wait = if spare > 0.0 { 4.0 * float(call.waiting) } else { 0.0 };
                 let want = uses + margin + for_those_that_wait + 1.0 - held;
@@ -631,7 +634,7 @@ impl Measures {
                 HORIZON_LEAST.min(window / 20),
                 HORIZON_MOST.min(window / 100 * HORIZON_PERCENT),
             ),
-            grace: GRACE_MOST.min(3 * slot),
+            grace: GRACE_MOST.min(10 * slot),
         }
     }
 }

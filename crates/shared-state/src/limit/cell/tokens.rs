@@ -609,7 +609,10 @@ mod tests {
             }
             // What may have been taken of the present generation.
             let mut total = 0u64;
-            for round in 0..20_000u64 {
+            let mut round = 0u64;
+            // And on until a worker has had its turn.
+            while round < 20_000 || got.load(Ordering::Relaxed) == 0 {
+                round += 1;
                 if round % 7 == 0 {
                     let of_it = cell.end();
                     assert!(of_it <= total, "{of_it} of {total}");

@@ -9,6 +9,7 @@ local GIVEN_UP = 20000
 local SPARE = 0.05
 local END, SURE, PENDING, HEARD, SEQ, DEMAND, RESERVE, SINCE = 2, 3, 4, 5, 6, 7, 8, 9
 local STANDBY = 0.5
+local LITTLE = 10
 
 local function declares(call)
   return call[8] ~= nil
@@ -176,7 +177,7 @@ local function serve(count, numbers, call)
   local asking, total = math.max(#demands, 1), 0
   for i = 1, #demands do total = total + demands[i] end
   local calls_aimed_at = fast and 0.0040 or 0.0055
-  local least, most = math.min(50000, math.floor(window / 20)), math.min(800000, math.floor(window / 100) * 43)
+  local least, most = math.min(50000, math.floor(window / 20)), math.min(800000, math.floor(window / 100) * 41)
   local horizon_us = asking / (calls_aimed_at * math.max(math.min(total, rate), 1e-9)) * 1e6
   horizon_us = math.floor(math.min(math.max(horizon_us, least), most))
   local horizon, slots = horizon_us / 1e6, math.floor(horizon_us / slot_length)
@@ -260,7 +261,7 @@ local function serve(count, numbers, call)
       local upto = math.max(part * there - held, free[slot + 1] - others)
       local span = plenty and horizon or (slot + 2) * (slot_length / 1e6)
       local uses = demand * span
-      local standby = plenty and STANDBY * spare or 0
+      local standby = plenty and STANDBY * spare - LITTLE or 0
       local margin = math.max(math.min(2.5 * math.sqrt(uses) + 0.05 * uses + 1.0, math.max(spare, 0)), standby)
       local want = uses + margin + (spare > 0 and 4 * waiting or 0) + 1.0 - held
       if slot == 0 and upto < want - 1 then fair = true end
@@ -311,7 +312,7 @@ local function serve(count, numbers, call)
   end
 
   -- Never sooner than was said before: the node may not have had this reply, and not be bound by it.
-  me[PENDING], me[END] = pieces, math.max(me[END], now + horizon_us + math.min(100000, 3 * slot_length))
+  me[PENDING], me[END] = pieces, math.max(me[END], now + horizon_us + math.min(100000, 10 * slot_length))
   local lives = me[END] - now
   if me[DEMAND] <= 0 and #me[SURE] == 0 and #pieces == 0 then table.remove(nodes, mine) end
   local left_free = free[1] - total_granted
