@@ -613,7 +613,7 @@ mod tests {
             // And on until a worker has had its turn.
             while round < 20_000 || got.load(Ordering::Relaxed) == 0 {
                 round += 1;
-                if round % 7 == 0 {
+                if round.is_multiple_of(7) {
                     let of_it = cell.end();
                     assert!(of_it <= total, "{of_it} of {total}");
                     taken += of_it;
