@@ -115,7 +115,7 @@ impl Node {
             driver,
             ..Config::alone("n1", metrics.clone())
         });
-        Self::made(document, bound, 1, &unheard, metrics, &shared.unwrap())
+        Self::made(document, bound, 1, &unheard, metrics, shared.unwrap())
     }
 
     pub fn logging(document: &str, bound: Bound, workers: usize, log: &Log) -> Self {
