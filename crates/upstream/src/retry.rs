@@ -12,7 +12,7 @@ pub struct Retry {
     pub attempts: u32,
     /// After which failures.
     pub on: Failures,
-    /// Repeated tries for each request, in millionths; see [`Budget`].
+    /// Repeated tries for each request, in millionths.
     pub budget: u32,
     /// The most of the first pause.
     pub backoff: Duration,
