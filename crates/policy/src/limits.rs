@@ -1,6 +1,6 @@
 //! What a request has to pass before it goes on: the limits of its route, those of the gateway first.
 //!
-//! [`rate_limits`](crate::rate_limits) and [`concurrency`](crate::concurrency) say what each limit is; here is what they
+//! `rate_limits` and `concurrency` say what each limit is; here is what they
 //! have in common: under which key a request is counted, and what answers tell of them. Whether it passes is for those
 //! who hold the counts.
 

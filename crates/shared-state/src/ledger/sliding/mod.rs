@@ -1,4 +1,4 @@
-//! The books of a sliding window: what is said and answered; what is kept stands in [`books`].
+//! The books of a sliding window: what is said and answered; what is kept stands in `books`.
 
 mod books;
 
