@@ -235,6 +235,7 @@ impl Desk {
             Value::Number(_) => {
                 let fixed = match name {
                     "term" => json!(4),
+                    "epoch" => json!(3_678_273_940_180_993_u64),
                     "reset" => json!(42.0),
                     "memory_bytes" => json!(41_943_040),
                     "open_files" => json!(64),
