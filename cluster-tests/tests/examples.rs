@@ -478,6 +478,24 @@ async fn a_service_of_http2() {
     );
 }
 
+#[tokio::test]
+async fn limits_of_clients_and_routes() {
+    let stage = Stage::set().await;
+    stage.apply("limits.yaml").await;
+    let answer = stage.get("/orders/1").await.expect(200);
+    let policy = answer.header("ratelimit-policy").to_owned();
+    assert!(policy.contains("\"per-client\";q=600;w=60"), "{policy}");
+    let refused = eventually("a report beyond the burst", || async {
+        let answer = stage.get("/reports/1").await;
+        match answer.status.as_u16() {
+            429 => Ok(answer),
+            status => Err(status.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(refused.json()["policy"], "reports");
+}
+
 #[test]
 fn no_example_is_forgotten_here() {
     let this = include_str!("examples.rs");
