@@ -98,6 +98,39 @@ fn an_even_load_uses_the_limit_with_few_calls() {
     assert!(measured.used > 0.95 && measured.calls < 0.01, "{measured:?}");
 }
 
+/// What is held by one node is missed by another: where a limit is small, or the load little below it, most.
+#[test]
+fn small_limits_are_used_and_who_stays_below_one_is_not_refused() {
+    let mut short = Vec::new();
+    for (limit, rate, least) in [
+        (5, 10.0, 0.92),
+        (5, 4.0, 0.95),
+        (20, 5.0, 0.97),
+        (20, 18.0, 0.92),
+        (50, 40.0, 0.91),
+        (100, 30.0, 0.99),
+        (1000, 950.0, 0.95),
+    ] {
+        let measured = (1..=3).map(|seed| {
+            sound(Scenario {
+                seed,
+                limit,
+                rate,
+                length: 20 * SECOND,
+                ..scenario(Pattern::Even, false, &[])
+            })
+        });
+        let measured: Vec<_> = measured.collect();
+        let used = measured.iter().map(|run| run.used).fold(1.0, f64::min);
+        let calls = measured.iter().map(|run| run.calls).sum::<f64>() / 3.0;
+        eprintln!("{limit} a second, {rate} offered: {used:.3} used, {calls:.3} calls an admitted request");
+        if used < least {
+            short.push((limit, rate, used));
+        }
+    }
+    assert!(short.is_empty(), "{short:?}");
+}
+
 #[test]
 fn each_node_gets_its_share() {
     let measured = sound(scenario(Pattern::Skew, false, &[]));

@@ -34,9 +34,16 @@ const GRACE_MOST: u64 = 100_000;
 const CALLS_EXACT: f64 = 0.0055;
 const CALLS_FAST: f64 = 0.0040;
 /// The part of what nobody needs that nodes hold beyond their own need: what they go on with should the store go away.
-const STANDBY: f64 = 0.5;
+const STANDBY: f64 = 0.2;
 /// Of so few tokens none is kept back: a small limit would be held by those who do not need it.
 const LITTLE: f64 = 10.0;
+/// So many tokens within a horizon are worth a lease. Of fewer, what would be held here is missed elsewhere: a call for
+/// each request uses a small limit whole.
+pub const WORTH_A_LEASE: f64 = 5.0;
+/// So many, where margins are small beside what is spare: a lease saves calls then, and costs nobody anything.
+const WORTH_KEEPING: f64 = 2.0;
+/// The part of what is spare that margins against chance may take.
+const MARGIN: f64 = 1.0 / 3.0;
 /// The part of the limit that nobody's margin may touch.
 const SPARE: f64 = 0.05;
 
@@ -201,12 +208,13 @@ fn grant(
         horizon: shares.horizon.1,
         nodes: shares.nodes,
         instant,
-        more: load.free[0] > i64::try_from(at_once).unwrap_or(i64::MAX) && !fair,
+        more: load.free[0] - signed(at_once) >= signed(unit) && !fair,
         tight: spare <= 0.0,
         next,
         any: positive(total) + held > 0 || !lean,
         fresh,
         free: positive(free),
+        lean,
     };
     node.pending = pieces;
     if node.demand <= 0.0 && node.sure.is_empty() && node.pending.is_empty() {
@@ -363,7 +371,6 @@ impl Count {
         let demand = self.nodes[me].demand;
         let (horizon, _) = shares.horizon;
         let slots = shares.horizon.1 / measures.slot;
-        let lean = demand * horizon >= 1.0;
         let held: f64 = float(self.nodes[me].out());
         let out: u64 = self.nodes.iter().map(Node::out).sum();
         let wanted = self.nodes.iter().fold(0.0, |sum, node| {
@@ -377,6 +384,12 @@ impl Count {
             .fold(0.0, |sum, node| sum + node.demand.min(shares.rate));
         let at_end = load.free[slots as usize] as f64;
         let spare = shares.part * (at_end + float(out) - horizon * expected - SPARE * float(limit));
+        let worth = if MARGIN * spare >= WORTH_A_LEASE {
+            WORTH_KEEPING
+        } else {
+            WORTH_A_LEASE
+        };
+        let lean = demand * horizon >= worth;
         let (mut cumulative, mut sum, mut fair) = (Vec::new(), 0i64, false);
         if lean {
             cumulative.reserve(slots as usize + 1);
@@ -396,7 +409,9 @@ impl Count {
                 };
                 let uses = demand * span;
                 let standby = if plenty { STANDBY * spare - LITTLE } else { 0.0 };
-                let margin = (2.5 * uses.sqrt() + 0.05 * uses + 1.0).min(spare.max(0.0)).max(standby);
+                let margin = (2.5 * uses.sqrt() + 0.05 * uses + 1.0)
+                    .min(MARGIN * spare.max(0.0))
+                    .max(standby);
                 let for_those_that_wait = if spare > 0.0 { 4.0 * float(call.waiting) } else { 0.0 };
                 let want = uses + margin + for_those_that_wait + 1.0 - held;
                 if slot == 0 && most < want - 1.0 {

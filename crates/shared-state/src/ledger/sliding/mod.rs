@@ -2,7 +2,7 @@
 
 mod books;
 
-pub use books::{Count, GIVEN_UP, Node, SLOTS, farthest};
+pub use books::{Count, GIVEN_UP, Node, SLOTS, WORTH_A_LEASE, farthest};
 
 use super::Reply as Answer;
 use super::epoch::{At, life};
@@ -76,7 +76,7 @@ pub struct Grant {
     pub nodes: u64,
     /// Tokens for requests that wait, charged already.
     pub instant: u64,
-    /// There is more now, and fairness does not hold it back.
+    /// There is more now, enough for what the call wanted at once, and fairness does not hold it back.
     pub more: bool,
     /// Others may need what this node does not.
     pub tight: bool,
@@ -88,6 +88,8 @@ pub struct Grant {
     pub fresh: bool,
     /// Free tokens, of all nodes.
     pub free: u64,
+    /// The node's demand is worth a lease. Where it is not, each request asks.
+    pub lean: bool,
 }
 
 /// The numbers of the limit, as the script gets them.

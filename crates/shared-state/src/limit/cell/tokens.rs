@@ -63,6 +63,8 @@ pub struct Plan {
     pub ends: Moment,
     /// What becomes of a request for which there is nothing.
     pub otherwise: Otherwise,
+    /// What the request wanted by which it is known to be spent. Whoever wants less may have it, and asks.
+    pub unit: u32,
     /// When to expect the next token beyond the plan.
     pub next: Moment,
     /// Nudge when no more than so many are left of what may be taken now, and nothing comes. None: there is no more.
@@ -204,7 +206,9 @@ impl TokenCell {
         };
         let spent = |nudge| (Take::Refused(Refusal::Spent(self.until_next(now, plan))), nudge);
         match plan.otherwise {
-            Otherwise::Ask { spent_until, .. } if now < spent_until => spent(plan.is_rising(now, rate) && self.nudge()),
+            Otherwise::Ask { spent_until, .. } if now < spent_until && cost >= plan.unit => {
+                spent(plan.is_rising(now, rate) && self.nudge())
+            }
             Otherwise::Ask { overdraft, waits, .. } => {
                 let over = self
                     .beyond
@@ -259,7 +263,7 @@ impl TokenCell {
                 return token(plan.source);
             }
             return match plan.otherwise {
-                Otherwise::Ask { spent_until, .. } if now < spent_until => {
+                Otherwise::Ask { spent_until, .. } if now < spent_until && cost >= plan.unit => {
                     Take::Refused(Refusal::Spent(self.until_next(now, &plan)))
                 }
                 Otherwise::Ask { overdraft, .. } if self.beyond() + u64::from(cost) <= overdraft => {
@@ -410,6 +414,7 @@ impl Plan {
             source: Source::Lease,
             pieces: Vec::new(),
             ends: Moment(u64::MAX),
+            unit: 1,
             otherwise: Otherwise::Ask {
                 spent_until: Moment(0),
                 overdraft: 0,

@@ -13,7 +13,7 @@ use super::cell::tokens::{Otherwise, Plan, TokenCell};
 use super::node::{Heard, Look, Said, View, Waiters};
 use crate::broken::{Broken, broken};
 use crate::key::KeyId;
-use crate::ledger::sliding::{Call, Declared, GIVEN_UP, Grant, Numbers, Reply, SLOTS};
+use crate::ledger::sliding::{Call, Declared, GIVEN_UP, Grant, Numbers, Reply, SLOTS, WORTH_A_LEASE};
 use crate::rule::{Mode, OnFailure, Rule};
 use crate::time::Moment;
 use account::Account;
@@ -64,6 +64,8 @@ struct Flight {
     level: Option<u64>,
     leaves: bool,
     demand: f64,
+    /// What one waiting request wanted.
+    unit: u64,
     /// The node went on by itself meanwhile: whatever is answered, it does not hold.
     void: bool,
 }
@@ -80,6 +82,10 @@ struct Told {
     /// When the next token is free elsewhere.
     next: Moment,
     more: bool,
+    /// The demand is worth a lease.
+    lean: bool,
+    /// Requests that want less were not asked for.
+    unit: u64,
     tight: bool,
     /// Tokens that others leave.
     elsewhere: u64,
@@ -317,7 +323,6 @@ impl Machine {
         let next = now + longer(Duration::from_micros(grant.next));
         let given_up = Duration::from_micros(GIVEN_UP);
         let (mut call, mut valid) = (now + horizon - early, now);
-        let lean = flight.demand * horizon.as_secs_f64() >= 1.0;
         if !grant.any {
             // Not all nodes at once.
             let spread = if grant.nodes > 1 {
@@ -327,7 +332,7 @@ impl Machine {
             };
             call = next.min(now + horizon) + spread.mul_f64(chance(view.chance));
             valid = call + given_up;
-        } else if lean {
+        } else if grant.lean {
             valid = call.max(flight.sent + horizon) + given_up;
         } else if !grant.more {
             valid = next.min(call + given_up);
@@ -339,6 +344,8 @@ impl Machine {
             valid,
             next,
             more: grant.more,
+            lean: grant.lean,
+            unit: flight.unit,
             tight: grant.tight,
             elsewhere: grant.free / grant.nodes.max(1),
             demand: flight.demand,
@@ -367,7 +374,9 @@ impl Machine {
         if self.account.is_learning(now) {
             return None;
         }
-        let known = self.last.is_some_and(|last| now < last.valid && !last.more);
+        let known = self
+            .last
+            .is_some_and(|last| now < last.valid && !last.more && last.unit <= 1);
         if waiters.requests > 0 || (asked && !known) {
             return Some(self.say(now, waiters, false, cell));
         }
@@ -383,7 +392,7 @@ impl Machine {
             return None;
         }
         let rate = demand.rate(now);
-        let worth_it = self.lease.held() > 0 || rate * last.horizon.as_secs_f64() >= 1.0;
+        let worth_it = self.lease.held() > 0 || last.lean || rate * last.horizon.as_secs_f64() >= WORTH_A_LEASE;
         let more = last.more
             && since > Duration::from_millis(2)
             && !self.lease.has_future(now)
@@ -500,6 +509,7 @@ impl Machine {
             level,
             leaves,
             demand: call.demand,
+            unit: call.unit,
             void: false,
         });
         Said {
@@ -575,6 +585,9 @@ impl Machine {
         };
         if let Some(last) = self.last {
             plan.next = last.next;
+            if !self.account.is_own(now) {
+                plan.unit = u32::try_from(last.unit).unwrap_or(u32::MAX);
+            }
             plan.elsewhere = last.elsewhere;
             plan.rising = 1.5 * last.demand;
             plan.rising_from = last.sent + (last.horizon / 4).min(Duration::from_millis(20));
@@ -664,7 +677,7 @@ impl Machine {
                 // All went back, or nothing was held.
                 return next.map(|next| next.max(now));
             }
-            if held > 0 || demand.rate(now) * last.horizon.as_secs_f64() >= 1.0 {
+            if held > 0 || last.lean {
                 at(last.call);
             }
             if held > 0 || !self.report.is_empty() {

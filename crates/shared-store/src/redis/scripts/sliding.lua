@@ -8,8 +8,11 @@ local SLOTS = 100
 local GIVEN_UP = 20000
 local SPARE = 0.05
 local END, SURE, PENDING, HEARD, SEQ, DEMAND, RESERVE, SINCE = 2, 3, 4, 5, 6, 7, 8, 9
-local STANDBY = 0.5
+local STANDBY = 0.2
 local LITTLE = 10
+local WORTH_A_LEASE = 5
+local WORTH_KEEPING = 2
+local MARGIN = 1 / 3
 
 local function declares(call)
   return call[8] ~= nil
@@ -244,9 +247,9 @@ local function serve(count, numbers, call)
     wanted = wanted + (1.2 * uses + 3.0 * math.sqrt(uses) - out_of[i])
     expected = expected + math.min(node[DEMAND], rate)
   end
-  local lean = demand * horizon >= 1
   local plenty = free[1] >= wanted
   local spare = part * (free[slots + 1] + out - horizon * expected - SPARE * usable)
+  local lean = demand * horizon >= (MARGIN * spare >= WORTH_A_LEASE and WORTH_KEEPING or WORTH_A_LEASE)
   local cumulative, granted, fair = {}, 0, false
   if lean then
     for slot = 0, slots do
@@ -262,7 +265,7 @@ local function serve(count, numbers, call)
       local span = plenty and horizon or (slot + 2) * (slot_length / 1e6)
       local uses = demand * span
       local standby = plenty and STANDBY * spare - LITTLE or 0
-      local margin = math.max(math.min(2.5 * math.sqrt(uses) + 0.05 * uses + 1.0, math.max(spare, 0)), standby)
+      local margin = math.max(math.min(2.5 * math.sqrt(uses) + 0.05 * uses + 1.0, MARGIN * math.max(spare, 0)), standby)
       local want = uses + margin + (spare > 0 and 4 * waiting or 0) + 1.0 - held
       if slot == 0 and upto < want - 1 then fair = true end
       local tokens = math.floor(math.min(math.min(free[slot + 1], upto), want))
@@ -326,12 +329,13 @@ local function serve(count, numbers, call)
         horizon_us,
         asking,
         instant,
-        free[1] > at_once and not fair,
+        free[1] - at_once >= unit and not fair,
         spare <= 0,
         next or window + slot_length,
         total_granted + kept > 0 or not lean,
         fresh,
         math.max(left_free, 0),
+        lean,
       },
     },
   }, count, ttl
