@@ -1,6 +1,7 @@
 //! Random scenarios: whatever happens, what is promised holds.
 //!
-//! `SLUICE_SIM_RUNS=2500 cargo test -p sluice-shared-state random` runs more of them.
+//! `SLUICE_SIM_RUNS=2500 cargo test -p sluice-shared-state random` runs more of them; `SLUICE_SIM_HUNT=20000` and `hunt`
+//! instead of `random` goes on after a failure, and tells each.
 
 use super::traffic::Pattern;
 use super::world::World;
@@ -87,4 +88,24 @@ proptest! {
         let measured = World::new(scenario).run();
         prop_assert!(measured.broken.is_empty(), "{:?}", measured.broken);
     }
+}
+
+#[test]
+fn hunt() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let Some(runs) = std::env::var("SLUICE_SIM_HUNT").ok().and_then(|runs| runs.parse().ok()) else {
+        return;
+    };
+    let (mut runner, strategy) = (TestRunner::default(), scenarios(1000));
+    let mut failed = 0;
+    for _ in 0..runs {
+        let scenario = strategy.new_tree(&mut runner).expect("a scenario").current();
+        let measured = World::new(scenario.clone()).run();
+        if !measured.broken.is_empty() {
+            failed += 1;
+            eprintln!("{scenario:?}: {:?}", measured.broken);
+        }
+    }
+    assert!(failed == 0, "{failed} of {runs}");
 }

@@ -22,6 +22,9 @@ pub(super) struct Account {
     /// From when on it may live on its level: until then there may be tokens that are not to be spent yet, of this node
     /// or another, and spends that no level counts are still in the window.
     from: Moment,
+    /// Of its level what was held or had lapsed when that was counted, and what had passed by then. These it may spend
+    /// at once: they are charged as if it had.
+    rest: (u64, u64),
     /// When the published plan ends; None: none is published.
     planned: Option<Moment>,
 }
@@ -44,6 +47,7 @@ impl Account {
             window,
             phase: Phase::None,
             from: Moment(0),
+            rest: (0, 0),
             planned: None,
         }
     }
@@ -78,6 +82,11 @@ impl Account {
                 .0
                 .saturating_sub(u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX)),
         )
+    }
+
+    /// How much of the level just counted was held or had lapsed, and all that had ever passed.
+    pub(super) fn keep(&mut self, rest: u64, ever: u64) {
+        self.rest = (rest, ever);
     }
 
     /// The store learns until then.
@@ -156,13 +165,13 @@ impl Account {
         }
     }
 
-    /// What may be taken, of a cap and what was spent in the last window; `comes_back`: when how much of it comes back.
-    /// Then until when that holds, and when the first token comes.
+    /// What may be taken, of a cap and what was spent in the last window; `ever`: all that ever passed; `comes_back`: when
+    /// how much of what was spent comes back. Then until when that holds, and when the first token comes.
     pub(super) fn plan(
         &mut self,
         now: Moment,
-        cap: u64,
-        mut own: u64,
+        (cap, mut own): (u64, u64),
+        ever: u64,
         comes_back: impl Iterator<Item = (Moment, u64)>,
     ) -> (Vec<Piece>, Moment, Moment) {
         // What is spent by this plan comes back after it has ended.
@@ -174,25 +183,34 @@ impl Account {
         }
         self.planned = Some(ends);
         let mut pieces: Vec<Piece> = Vec::new();
-        let mut total = cap.saturating_sub(own);
-        let begins = if self.from <= now { Moment(0) } else { self.from };
-        let mut next = (total > 0 && self.from > now).then_some(self.from);
-        if total > 0 && begins < ends {
-            pieces.push(Piece { from: begins, total });
-        }
-        for (from, tokens) in comes_back {
-            let from = from.max(begins);
-            own = own.saturating_sub(tokens);
-            if cap.saturating_sub(own) > total {
-                total = cap.saturating_sub(own);
-                next = next.or(Some(from));
-                if from >= ends {
-                    break;
+        let mut total = 0;
+        let mut next = None;
+        let mut have = |from: Moment, all: u64| {
+            if all > total {
+                total = all;
+                if from > now {
+                    next = next.or(Some(from));
                 }
                 match pieces.last_mut() {
                     Some(last) if last.from == from => last.total = total,
-                    _ => pieces.push(Piece { from, total }),
+                    _ if from < ends => pieces.push(Piece { from, total }),
+                    _ => {}
                 }
+            }
+            next.is_some()
+        };
+        let begins = if self.from <= now { Moment(0) } else { self.from };
+        if begins > now {
+            let (rest, before) = self.rest;
+            let left = rest.saturating_sub(ever.saturating_sub(before));
+            have(Moment(0), left.min(cap.saturating_sub(own)));
+        }
+        have(begins, cap.saturating_sub(own));
+        for (from, tokens) in comes_back {
+            let from = from.max(begins);
+            own = own.saturating_sub(tokens);
+            if have(from, cap.saturating_sub(own)) && from >= ends {
+                break;
             }
         }
         (pieces, ends, next.unwrap_or(now + self.window))

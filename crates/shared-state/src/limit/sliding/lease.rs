@@ -81,12 +81,16 @@ impl Lease {
         self.pieces.last().is_some_and(|(from, _)| *from > now)
     }
 
-    /// Drops all where it has ended: the tokens go back, and stay dead. The cell has a new generation then.
-    pub(super) fn expire(&mut self, now: Moment, cell: &TokenCell, report: &mut Report) -> bool {
+    /// Drops all where it has ended: the tokens stay dead, and nobody else has them either. The cell has a new generation
+    /// then.
+    /// `charged`: the store had them as given to this node.
+    pub(super) fn expire(&mut self, now: Moment, charged: bool, cell: &TokenCell, report: &mut Report) -> bool {
         if now < self.ends || self.held() == 0 {
             return false;
         }
-        self.give_back(now, cell, report);
+        self.settle(cell, report);
+        report.lapse(self.ends, self.held(), charged);
+        self.pieces.clear();
         true
     }
 

@@ -145,7 +145,7 @@ impl Machine {
         cell.looked();
         let asked = cell.asked() || waiters.requests > 0;
         self.gather(now, cell);
-        if self.lease.expire(now, cell, &mut self.report) {
+        if self.expire(now, cell) {
             self.publish(now, Some(view), cell);
         }
         if now > self.lease.ends + longer(self.window + self.slot) && self.flight.is_none() {
@@ -191,7 +191,7 @@ impl Machine {
             Heard::Own(Reply::Own(rest)) => {
                 self.report.heard();
                 self.lives_on(flight, Duration::from_micros(rest));
-                self.lease.expire(now, cell, &mut self.report);
+                self.expire(now, cell);
                 self.publish(now, Some(view), cell);
                 0
             }
@@ -239,6 +239,12 @@ impl Machine {
         }
     }
 
+    /// What is held ends with its lease. It was charged then, unless the store no longer knows of it.
+    fn expire(&mut self, now: Moment, cell: &TokenCell) -> bool {
+        let charged = !self.owes && !self.account.is_own(now);
+        self.lease.expire(now, charged, cell, &mut self.report)
+    }
+
     /// The store's epoch, as this node knows it.
     fn know(&mut self, epoch: u64) {
         if epoch == self.epoch || epoch == 0 {
@@ -272,9 +278,11 @@ impl Machine {
         if broken(Broken::LevelCountsAll) {
             return self.report.own(now) + self.lease.held();
         }
-        // What is held and never told of is charged when the lease ends.
+        // What is held, and what lapsed, is charged when its lease ends.
         let held = if self.lease.ends >= since { self.lease.held() } else { 0 };
-        self.report.own_since(since) + held
+        let rest = held + self.report.lapsed_since(since);
+        self.account.keep(rest, self.report.ever());
+        self.report.own_since(since) + rest
     }
 
     /// The store learns: the node lives on what it declared.
@@ -289,9 +297,12 @@ impl Machine {
     fn granted(&mut self, now: Moment, flight: Flight, grant: &Grant, view: &View<'_>, cell: &TokenCell) -> u64 {
         self.report.heard();
         // Before the lease is prolonged: what has ended stays dead.
-        self.lease.expire(now, cell, &mut self.report);
+        self.expire(now, cell);
         if grant.fresh {
             self.report.charged();
+        }
+        if flight.level.is_some() {
+            self.report.begins_anew();
         }
         if self.lease.of() == Of::Own {
             self.lease.settle(cell, &mut self.report);
@@ -465,7 +476,7 @@ impl Machine {
     /// A call that tells all.
     fn declare(&mut self, now: Moment, waiters: Waiters, view: &View<'_>, cell: &TokenCell) -> Said {
         // What is told is exact.
-        self.lease.expire(now, cell, &mut self.report);
+        self.expire(now, cell);
         self.lease.settle(cell, &mut self.report);
         let level = if self.account.is_own(now) {
             let share = self.share(view);
@@ -473,6 +484,7 @@ impl Machine {
         } else {
             self.level(now, true)
         };
+        self.report.begins_anew();
         let (held, own) = (self.lease.held(), self.report.own(now));
         let spent = self.report.declare(now);
         self.account.end_plan();
@@ -617,7 +629,9 @@ impl Machine {
         let cap = self.account.cap(now, share);
         let mut plan = Plan::unknown(self.limit, self.window);
         let own = self.report.own(now);
-        let (pieces, ends, next) = self.account.plan(now, cap, own, self.report.comes_back());
+        let (pieces, ends, next) = self
+            .account
+            .plan(now, (cap, own), self.report.ever(), self.report.comes_back());
         let alone = self.account.is_alone();
         if !(alone && self.on_failure != OnFailure::Local) {
             plan.pieces = pieces;

@@ -52,6 +52,11 @@ pub(super) struct Report {
     /// Spends of the last window: by when, how many.
     own: VecDeque<(Moment, u64)>,
     own_sum: u64,
+    /// Held until a lease ended, and not spent: when it ended, how many. Charged as spent then, so that nobody else has
+    /// them for a window.
+    lapsed: VecDeque<(Moment, u64)>,
+    /// All that ever passed.
+    ever: u64,
     /// Taken by workers, and not yet told by them: whose, how many; in that order.
     unfiled: VecDeque<(Of, u64)>,
     /// Nanoseconds of a tick, to whose end moments are moved.
@@ -73,6 +78,8 @@ impl Report {
             first: 0,
             own: VecDeque::new(),
             own_sum: 0,
+            lapsed: VecDeque::new(),
+            ever: 0,
             unfiled: VecDeque::new(),
             tick: u64::try_from((slot / 4).as_nanos()).unwrap_or(u64::MAX).max(1),
             window: longer(window + slot),
@@ -82,6 +89,7 @@ impl Report {
 
     /// Workers took so many.
     pub(super) fn taken(&mut self, of: Of, tokens: u64) {
+        self.ever += tokens;
         match self.unfiled.back_mut() {
             _ if tokens == 0 => {}
             Some((last, sum)) if *last == of => *sum += tokens,
@@ -114,6 +122,7 @@ impl Report {
     /// Requests passed without a token: overdrawn, or while the limit was open.
     pub(super) fn beyond(&mut self, when: Moment, tokens: u64) {
         if tokens > 0 {
+            self.ever += tokens;
             self.stream(when, tokens, Told::OWN);
             self.remember(when, tokens);
         }
@@ -122,7 +131,20 @@ impl Report {
     /// Requests that waited passed by tokens that the store charged.
     pub(super) fn instant(&mut self, when: Moment, tokens: u64) {
         if tokens > 0 {
+            self.ever += tokens;
             self.remember(when, tokens);
+        }
+    }
+
+    /// A lease ended with so many unspent. The store charges them as spent at that moment, where it does not hear of them
+    /// before; so they are told as that, and never go back: whatever the store heard, nobody else has them within a
+    /// window, and they are the node's to count on should it have to go on by itself.
+    pub(super) fn lapse(&mut self, ended: Moment, tokens: u64, charged: bool) {
+        if tokens > 0 {
+            self.stream(ended, tokens, Told::SPENT);
+        }
+        if tokens > 0 && charged {
+            self.lapsed.push_back((ended, tokens));
         }
     }
 
@@ -260,6 +282,9 @@ impl Report {
             self.own.pop_front();
             self.own_sum -= tokens;
         }
+        while self.lapsed.front().is_some_and(|&(when, _)| when + self.window <= now) {
+            self.lapsed.pop_front();
+        }
     }
 
     /// Spent within the last window and a slot.
@@ -278,6 +303,22 @@ impl Report {
             .map(|(_, tokens)| tokens)
             .sum();
         own + self.unfiled()
+    }
+
+    /// The store begins anew with what nodes declare: what it charged before is nobody's any more.
+    pub(super) fn begins_anew(&mut self) {
+        self.lapsed.clear();
+    }
+
+    /// Held by leases that ended since, and not spent.
+    pub(super) fn lapsed_since(&self, since: Moment) -> u64 {
+        let lapsed = self.lapsed.iter().rev().take_while(|(when, _)| *when >= since);
+        lapsed.map(|(_, tokens)| tokens).sum()
+    }
+
+    /// All that ever passed, as far as it was read.
+    pub(super) fn ever(&self) -> u64 {
+        self.ever
     }
 
     /// When spends come back to the node's own account: from when on, how many; oldest first.
@@ -318,7 +359,7 @@ impl Report {
     /// Entries that are kept, for whoever checks that they are few.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.stream.len() + self.own.len() + self.unfiled.len()
+        self.stream.len() + self.own.len() + self.lapsed.len() + self.unfiled.len()
     }
 }
 
