@@ -16,6 +16,7 @@ use sluice_shared_state::guard::HEARTBEAT;
 use sluice_shared_state::ledger::{From, Header};
 use sluice_shared_state::limit::{KeyNode, Refusal, Take, Token, View, Waiters};
 use sluice_shared_state::{KeyId, Moment, OnFailure, Rule, limit};
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -507,7 +508,8 @@ impl Core {
             false
         });
         if let Some(entry) = self.table.get(place) {
-            entry.waiting = waiting;
+            // Most keys are cold, and keep no room for those who waited once.
+            entry.waiting = if waiting.is_empty() { VecDeque::new() } else { waiting };
         }
         if places && instant > 0 {
             // Who wanted them is gone. Other tokens for those who wait are spent already, by the store's books.
