@@ -77,10 +77,8 @@ pub const KINDS: [Kind; 9] = [
         phase: Phase::Admission,
         field: "concurrency",
         compile: |route, context, policies, faults| {
-            let hold = route.timeout.and_then(|timeout| timeout.total);
-            let hold = hold.map_or(concurrency::HOLD, |total| total.0);
             let around = context.around(route);
-            let limits = concurrency::compile(&route.concurrency, "concurrency", &around, hold, faults);
+            let limits = concurrency::compile(&route.concurrency, "concurrency", &around, faults);
             policies.limits.extend(limits);
         },
     },
@@ -196,8 +194,7 @@ pub fn limits_of_gateway(gateway: &Gateway, name: &Arc<str>, version: u64, now: 
     };
     let mut faults = Vec::new();
     let mut limits = rate_limits::compile(&gateway.rate_limits, "rate_limits", &around, now, &mut faults);
-    let hold = concurrency::HOLD;
-    let in_flight = concurrency::compile(&gateway.concurrency, "concurrency", &around, hold, &mut faults);
+    let in_flight = concurrency::compile(&gateway.concurrency, "concurrency", &around, &mut faults);
     limits.extend(in_flight);
     names_twice(&limits, "rate_limits", &mut faults);
     if faults.is_empty() { Ok(limits) } else { Err(faults) }

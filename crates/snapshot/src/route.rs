@@ -14,6 +14,7 @@ use sluice_policy::{self as policy, Limit, Limits, Redirect, Respond, Rewrite, h
 use sluice_shared_state::{BreakerKey, BreakerRule};
 use sluice_upstream::{Guard, Plan, Retry, Spec, Timeouts};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What to do with a request that was matched. Immutable, shared between snapshots where nothing of it changed; a
 /// stream may hold it on its own, long after its snapshot is gone.
@@ -156,11 +157,7 @@ impl Route {
     /// All that it may forward to; of a split, in the order of its arms.
     #[must_use]
     pub fn destinations(&self) -> &[Destination] {
-        match &self.action {
-            Action::Forward(destination) => std::slice::from_ref(destination),
-            Action::Split(split) => &split.arms,
-            Action::Respond(_) | Action::Redirect(_) => &[],
-        }
+        self.action.destinations()
     }
 
     /// Whether what is done with its requests where a breaker is open asks for values of them.
@@ -201,12 +198,16 @@ impl Route {
         }
     }
 
-    /// The same with its upstreams as they are now.
+    /// The same with its upstreams as they are in this version.
     ///
     /// # Errors
     ///
     /// The name of one that is not there any more.
-    pub(crate) fn with_upstreams<'s>(&self, now: impl Fn(&str) -> Option<&'s Arc<Spec>>) -> Result<Self, Arc<str>> {
+    pub(crate) fn with_upstreams<'s>(
+        &self,
+        version: u64,
+        now: impl Fn(&str) -> Option<&'s Arc<Spec>>,
+    ) -> Result<Self, Arc<str>> {
         let renewed = |destination: &Destination| {
             let name = &destination.upstream.name;
             let upstream = now(name).ok_or_else(|| Arc::clone(name))?;
@@ -220,7 +221,32 @@ impl Route {
             })),
             action @ (Action::Respond(_) | Action::Redirect(_)) => action.clone(),
         };
-        Ok(Self { action, ..self.clone() })
+        let mut own_limits = self.own_limits.to_vec();
+        Limit::hold(&mut own_limits, action.longest(), version);
+        let mut route = Self { action, ..self.clone() };
+        if own_limits != *self.own_limits {
+            route.own_limits = own_limits.into();
+            route.limits = Limits::join(&route.gateway_limits, &route.own_limits).map(Arc::new);
+        }
+        Ok(route)
+    }
+}
+
+// === impl Action ===
+
+impl Action {
+    fn destinations(&self) -> &[Destination] {
+        match self {
+            Self::Forward(destination) => std::slice::from_ref(destination),
+            Self::Split(split) => &split.arms,
+            Self::Respond(_) | Self::Redirect(_) => &[],
+        }
+    }
+
+    /// How long a request lasts at most, wherever it goes. None where nothing bounds it.
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        let totals = self.destinations().iter().map(|destination| destination.timeouts.total);
+        totals.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 }
 

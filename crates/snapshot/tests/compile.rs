@@ -7,6 +7,7 @@ mod support;
 use sluice_document::declared::{self, Document};
 use sluice_document::{Part, PartKey, split};
 use sluice_http_semantics::upgrade::{Allowed, Protocol};
+use sluice_shared_state::Algorithm;
 use sluice_snapshot::{
     AccessLog, Action, Change, CompileBudget, CompileError, NodeContext, OverBudget, Snapshot, compile_changes,
 };
@@ -742,6 +743,53 @@ fn a_route_that_changes_otherwise_keeps_its_limits() {
     assert_eq!(limits(&next, "orders"), limits(&first, "orders"));
     let (_, next) = limited("    hosts: ['*']", "    hosts: ['*', b.example]");
     assert_eq!(limits(&next.unwrap(), "orders"), limits(&first, "orders"));
+}
+
+#[test]
+fn what_is_under_way_is_held_for_as_long_as_the_route_and_its_upstreams_let_it_last() {
+    const FROM: &str = "upstream: a, rate_limits: [{ name: orders, limit: 100, per: 1s, key: params.id }]";
+    let document = |a: &str, b: &str, own: &str| {
+        let to = format!("{own}, concurrency: [{{ name: few, limit: 4 }}]");
+        LIMITED
+            .replace(FROM, &to)
+            .replace(
+                "upstreams: { ",
+                &format!("upstreams: {{ b: {{ targets: ['http://127.0.0.1:9102']{b} }}, "),
+            )
+            .replace("9101'] }", &format!("9101']{a} }}"))
+    };
+    let held = |snapshot: &Snapshot| {
+        let gateway = snapshot.gateway("public", "a").unwrap();
+        let limits = gateway.route_named("orders").unwrap().limits.clone().unwrap();
+        let rule = limits.iter().last().unwrap().rule.clone();
+        match rule.algorithm {
+            Algorithm::Concurrency { hold, .. } => (hold.as_secs(), rule.version),
+            _ => panic!("{rule:?}"),
+        }
+    };
+    let five = ", timeout: { total: 5s }";
+    let nine = ", timeout: { total: 9s }";
+    let both = "split: { to: [{ upstream: a, weight: 1 }, { upstream: b, weight: 1 }] }";
+    for (a, b, own, seconds) in [
+        ("", nine, "upstream: a", 60),
+        (five, nine, "upstream: a", 5),
+        (five, nine, "upstream: a, timeout: { total: 7s }", 7),
+        ("", "", "upstream: a, timeout: { total: 7s }", 7),
+        (five, nine, both, 9),
+        (five, "", both, 60),
+        (five, nine, "respond: { text: ok }", 60),
+    ] {
+        assert_eq!(held(&compile(&document(a, b, own))).0, seconds, "{a} {b} {own}");
+    }
+    // Of an upstream that changes the routes to it hear, and of one that changes otherwise they keep what they had.
+    let first = compile(&document(five, "", "upstream: a"));
+    let v = first.version();
+    let next = |to: &str| {
+        let to = document(to, "", "upstream: a");
+        compile_onto(&first, changes(&parts(&document(five, "", "upstream: a")), &parts(&to))).unwrap()
+    };
+    assert_eq!(held(&next(nine)), (9, v + 1));
+    assert_eq!(held(&next(", timeout: { total: 5s, idle: 3s }")), (5, v));
 }
 
 #[test]

@@ -375,7 +375,7 @@ impl Compiler<'_> {
             }
             let gateway = Arc::make_mut(slot);
             for route in touched {
-                match route.with_upstreams(|name| specs.get(name).copied()) {
+                match route.with_upstreams(self.at.version, |name| specs.get(name).copied()) {
                     Ok(route) => {
                         let route = Arc::new(route);
                         gateway.router.replace(&route);

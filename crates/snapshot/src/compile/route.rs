@@ -65,10 +65,6 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
         breaker: breaker(&around, &id, declared, &mut faults),
     };
     let mut policies = policies(&around, declared, &mut faults);
-    let mut own_limits = std::mem::take(&mut policies.limits);
-    Limit::keep(&mut own_limits, around.before.map_or(&[], |before| &*before.own_limits));
-    faults.extend(taken(around.limits, &own_limits));
-    let limits = Limits::join(around.limits, &own_limits);
     let upgrade = upgrade(declared.upgrade.as_deref(), &mut faults);
     let mut towards = |field: &dyn std::fmt::Display, name: &str| {
         let upstream = (around.upstream)(name);
@@ -105,6 +101,12 @@ pub(super) fn route(around: Around<'_>, declared: &declared::Route) -> Result<Ro
             .take()
             .map(|redirect| Action::Redirect(Arc::new(redirect))),
     };
+    let mut own_limits = std::mem::take(&mut policies.limits);
+    let longest = action.as_ref().and_then(Action::longest);
+    Limit::hold(&mut own_limits, longest, around.at.version);
+    Limit::keep(&mut own_limits, around.before.map_or(&[], |before| &*before.own_limits));
+    faults.extend(taken(around.limits, &own_limits));
+    let limits = Limits::join(around.limits, &own_limits);
     match (action, faults.is_empty()) {
         (Some(action), true) => Ok(Route {
             gateway: Arc::clone(around.gateway),
