@@ -11,8 +11,10 @@
 //! ```
 //!
 //! Failures count one after the other: calls that travel together fail together, and are one failure. A store that
-//! keeps coming and going would keep all counts of the cluster learning; therefore a node that got it back three times
-//! within a minute, each time for less than [`SHORT`], leaves it alone for a while.
+//! says no, as one that is full does, may still answer what asks for less: after a refusal only a check ends the row, since
+//! it asks for all that calls need. A store that keeps coming and going would keep all counts of the cluster learning;
+//! therefore a node that got it back three times within a minute, each time for less than [`SHORT`], leaves it alone for a
+//! while.
 
 use crate::time::Moment;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub struct Guard {
     asked: bool,
     /// Failures since the last reply in time.
     run: u32,
+    /// One of them was a refusal.
+    refused: bool,
     /// When the last failure that counted was noted.
     failed: Moment,
     /// When a reply last came in time; at first, when this began.
@@ -76,6 +80,7 @@ impl Guard {
         Self {
             asked: false,
             run: 0,
+            refused: false,
             failed: now,
             heard: now,
             back: None,
@@ -92,16 +97,20 @@ impl Guard {
         self.asked
     }
 
-    /// A call was answered in time. While the store is away this changes nothing: a check has to succeed.
+    /// A call was answered in time. While the store is away this changes nothing: a check has to succeed. Nor does it
+    /// take back that another one was refused.
     pub fn answered(&mut self, now: Moment) {
         if self.asked {
-            self.run = 0;
+            if !self.refused {
+                self.run = 0;
+            }
             self.heard = self.heard.max(now);
         }
     }
 
     /// A check was answered in time.
     pub fn checked(&mut self, now: Moment) -> Option<Turn> {
+        self.refused = false;
         if self.asked {
             self.answered(now);
             return None;
@@ -114,8 +123,14 @@ impl Guard {
         Some(Turn::Back)
     }
 
-    /// A call or a check that was begun at `sent` was given up, refused, or its connection ended. One that was begun
-    /// before the last failure was noted is that same failure. `chance` are 64 random bits.
+    /// A call or a check was answered in time: it is not done. See [`failed`](Self::failed).
+    pub fn refused(&mut self, sent: Moment, now: Moment, chance: u64) -> Option<Turn> {
+        self.refused = true;
+        self.failed(sent, now, chance)
+    }
+
+    /// A call or a check that was begun at `sent` was given up, or its connection ended. One that was begun before the
+    /// last failure was noted is that same failure. `chance` are 64 random bits.
     pub fn failed(&mut self, sent: Moment, now: Moment, chance: u64) -> Option<Turn> {
         if self.asked {
             if self.run > 0 && sent < self.failed {

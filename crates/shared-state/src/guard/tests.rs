@@ -38,6 +38,29 @@ fn three_failures_in_a_row_end_the_asking_and_a_reply_between_them_does_not_let_
 }
 
 #[test]
+fn replies_between_refusals_hide_none_and_a_check_ends_the_row() {
+    let mut guard = in_use();
+    let refused = |guard: &mut Guard, now: u64| {
+        let turn = guard.refused(at(now), at(now + 1), 0);
+        guard.answered(at(now + 2));
+        turn
+    };
+    assert_eq!(refused(&mut guard, 100_000), None);
+    assert_eq!(guard.due(), at(100_001), "a check is due at once");
+    assert_eq!(refused(&mut guard, 100_010), None);
+    // What was refused is done again.
+    assert_eq!(guard.checked(at(100_020)), None);
+    assert_eq!(refused(&mut guard, 100_030), None);
+    assert_eq!(refused(&mut guard, 100_040), None);
+    assert_eq!(refused(&mut guard, 100_050), Some(Turn::Away));
+    // Of the next row nothing is left over.
+    assert_eq!(guard.checked(at(100_500)), Some(Turn::Back));
+    assert_eq!(guard.failed(at(101_000), at(101_020), 0), None);
+    guard.answered(at(101_021));
+    assert_eq!(guard.due(), at(101_021) + HEARTBEAT);
+}
+
+#[test]
 fn calls_that_fail_together_are_one_failure() {
     let mut guard = in_use();
     for call in 0..100 {

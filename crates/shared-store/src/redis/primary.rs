@@ -69,6 +69,17 @@ struct Guarded {
     leave: bool,
 }
 
+/// How a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// There was no answer.
+    Lost,
+    /// It was refused.
+    Refused,
+    /// It was refused, and would be on this connection for ever.
+    Useless,
+}
+
 /// Why a connection is not used any more.
 enum Parting {
     Ended,
@@ -188,7 +199,7 @@ impl Primary {
             Ok(Err(None)) => (Outcome::Lost, Err(CallError::Lost)),
             Ok(Err(Some((error, _)))) => self.failed_with(&error, sent, now),
             Err(_) => {
-                self.failed(sent, now, &Trouble::Late(self.url(), CALL.as_millis()), false);
+                self.failed(sent, now, &Trouble::Late(self.url(), CALL.as_millis()), Failure::Lost);
                 (Outcome::Late, Err(CallError::Lost))
             }
         };
@@ -198,7 +209,10 @@ impl Primary {
 
     fn failed_with<T>(&self, error: &redis::RedisError, sent: Moment, now: Moment) -> (Outcome, Result<T, CallError>) {
         let failing = Failing::of(error, &self.url(), self.door.user.as_deref());
-        let leave = matches!(failing, Failing::Here(_));
+        let failure = match failing {
+            Failing::Here(_) => Failure::Useless,
+            _ => Failure::Refused,
+        };
         match failing {
             Failing::Ended => (Outcome::Lost, Err(CallError::Lost)),
             Failing::Elsewhere => {
@@ -207,7 +221,7 @@ impl Primary {
             }
             failing => {
                 let trouble = failing.trouble(&self.url());
-                self.failed(sent, now, &trouble, leave);
+                self.failed(sent, now, &trouble, failure);
                 (Outcome::Refused, Err(CallError::Refused(trouble.to_string())))
             }
         }
@@ -215,11 +229,15 @@ impl Primary {
 
     // --- the guard ---
 
-    fn failed(&self, sent: Moment, now: Moment, trouble: &Trouble, leave: bool) {
+    fn failed(&self, sent: Moment, now: Moment, trouble: &Trouble, failure: Failure) {
         let (turn, away, news) = {
             let mut guarded = lock(&self.guard);
-            guarded.leave |= leave;
-            let turn = guarded.guard.failed(sent, now, fastrand::u64(..));
+            guarded.leave |= failure == Failure::Useless;
+            let chance = fastrand::u64(..);
+            let turn = match failure {
+                Failure::Lost => guarded.guard.failed(sent, now, chance),
+                Failure::Refused | Failure::Useless => guarded.guard.refused(sent, now, chance),
+            };
             let (words, away) = (trouble.to_string(), !guarded.guard.asked());
             let news = away && *guarded.why != *words;
             guarded.why = Arc::from(words);
@@ -291,14 +309,14 @@ impl Primary {
                     }
                     let now = self.door.clock.now();
                     match parting {
-                        Parting::Ended => self.failed(now, now, &Trouble::Ended(self.url()), false),
+                        Parting::Ended => self.failed(now, now, &Trouble::Ended(self.url()), Failure::Lost),
                         Parting::Silent => {}
                         Parting::Useless => at_once = self.asked(),
                     }
                 }
                 Err(trouble) => {
                     tracing::debug!(why = %trouble, "no connection to Redis");
-                    self.failed(sent, self.door.clock.now(), &trouble, false);
+                    self.failed(sent, self.door.clock.now(), &trouble, Failure::Lost);
                 }
             }
         }
@@ -383,7 +401,7 @@ impl Primary {
             }
             Ok(Err(error)) => self.failed_with::<()>(&error, sent, now).0,
             Err(_) => {
-                self.failed(sent, now, &Trouble::Late(self.url(), CALL.as_millis()), false);
+                self.failed(sent, now, &Trouble::Late(self.url(), CALL.as_millis()), Failure::Lost);
                 Outcome::Late
             }
         };

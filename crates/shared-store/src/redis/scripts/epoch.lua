@@ -53,7 +53,9 @@ do
     since = (came_back or doubted or live ~= 1) and (first and FRESH or now) or 0
     redis.call('SET', KEYS[1], cmsgpack.pack({ number, since, run }), 'PX', EPOCH_TTL)
   else
-    redis.call('PEXPIRE', KEYS[1], EPOCH_TTL)
+    -- Written whole: a server that is full refuses a script its first write if that may take memory, and lets all others
+    -- pass after one that takes none.
+    redis.call('SET', KEYS[1], kept, 'PX', EPOCH_TTL)
   end
   epoch, born = number, since
 end

@@ -200,6 +200,38 @@ async fn a_full_redis_that_refuses_to_write_is_not_asked_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_full_redis_is_not_asked_though_it_answers_what_writes_nothing() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    let header = Header {
+        from: ledger::From::new("n1", 1),
+        epoch: 0,
+        local: false,
+        live: 1,
+        without: 0,
+    };
+    // The epoch is there from now on: later rounds have nothing to change in it.
+    soon(async { while driver.redis.limits(Partition(0), &header, &[]).await.is_err() {} }).await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let busy = async {
+        loop {
+            let round = driver.redis.limits(Partition(0), &header, &[]).await;
+            assert!(round.is_err(), "a round that needs no memory is served: {round:?}");
+            let _ = driver.echo("").await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = driver.away("is out of memory and refuses to write") => {}
+        () = busy => {}
+    }
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    driver.reached().await;
+    driver.answered("").await;
+}
+
+#[tokio::test]
 async fn a_redis_that_evicts_any_key_is_used_and_doubted() {
     let server = Server::with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let driver = Driver::at(&server.url());
