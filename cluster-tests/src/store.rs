@@ -62,7 +62,17 @@ impl Store {
         let replica = Self::with(
             world,
             port,
-            &["--replicaof", &ip, &of, "--repl-diskless-sync-delay", "0"],
+            // It connects from another address of the loopback than the one where it listens, and the primary would tell a
+            // sentinel of that one.
+            &[
+                "--replicaof",
+                &ip,
+                &of,
+                "--repl-diskless-sync-delay",
+                "0",
+                "--replica-announce-ip",
+                &ip,
+            ],
         )
         .await;
         crate::eventually("the replica to have all", || async {

@@ -315,7 +315,6 @@ async fn a_full_store_is_named_and_done_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: not seen to pass yet"]
 async fn a_failover_is_followed() {
     let world = World::new();
     let mut primary = Store::start(&world).await;
