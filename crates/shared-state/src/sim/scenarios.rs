@@ -143,12 +143,15 @@ fn each_node_gets_its_share() {
     }
 }
 
+/// A seed, and what of its scenario matters: pattern, fast or not, limit, nodes, rate, cost, faults.
+type Found = (u64, Pattern, bool, u32, usize, f64, u32, &'static [Fault]);
+
 /// Found at random, each by a mistake that was made once: tokens of a lease that ended counted again in the next epoch, or
 /// after they had been declared.
 #[test]
 fn scenarios_that_broke_a_promise_once_keep_it() {
     use Fault::{Crash, Empty, EmptyThrice, Failover, Freeze, Loss};
-    let found: [(u64, Pattern, bool, u32, usize, f64, u32, &[Fault]); 7] = [
+    let found: [Found; 7] = [
         (
             11840276084445944637,
             Pattern::Skew,
