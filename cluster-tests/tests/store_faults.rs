@@ -5,7 +5,7 @@
 //! more load, and prints the figures.
 
 use cluster_tests::between::{Between, Manner};
-use cluster_tests::offered::{Offered, Sample, Spread, percentile};
+use cluster_tests::offered::{Offered, Offering, Sample, Spread, most_within, percentile};
 use cluster_tests::store::{PRIMARY, Sentinel, Store};
 use cluster_tests::{Backend, Cluster, World, eventually, in_full, rounds};
 use std::net::SocketAddr;
@@ -101,6 +101,36 @@ impl Stage {
             })
             .await;
         }
+    }
+
+    /// Offers five times what a limit of 30 a second admits.
+    fn offer_a_small_limit(&self, length: Duration) -> Offering {
+        Offered::at(150, self.nodes())
+            .path(|_| "/small/local".into())
+            .start(length)
+    }
+
+    /// No second had more than the limit, and nobody was told anything but so.
+    async fn judge_a_small_limit(&self, what: &str, offering: Offering) {
+        let samples = offering.end().await;
+        let arrivals = self.service.journal().arrivals();
+        let first = arrivals.first().expect("some are admitted").at;
+        let moments: Vec<Duration> = arrivals
+            .iter()
+            .map(|arrival| arrival.at.saturating_duration_since(first))
+            .collect();
+        let admitted = samples.iter().filter(|sample| sample.status == 200);
+        let way = admitted.map(|sample| sample.took).max().unwrap_or_default();
+        let window = Duration::from_secs(1);
+        let most = most_within(&moments, window.saturating_sub(way));
+        eprintln!(
+            "{what}: most in a second {} ({most} within it less the longest way of {way:?}) of 30; {} of {} admitted",
+            most_within(&moments, window),
+            moments.len(),
+            samples.len(),
+        );
+        assert!(most <= 30, "{most}");
+        assert!(samples.iter().all(|sample| [200, 429].contains(&sample.status)));
     }
 
     /// Offers a rate to the three limits in turn while `fault` happens.
@@ -256,39 +286,23 @@ async fn a_flushed_script_cache_costs_no_request() {
 async fn a_store_that_comes_back_empty_doubles_no_limit() {
     let mut stage = Stage::set().await;
     stage.in_use("the start").await;
-    let length = Duration::from_secs(rounds(8, 15) as u64);
-    let before = stage.service.journal().arrivals().len();
-    let offering = Offered::at(150, stage.nodes())
-        .path(|_| "/small/local".into())
-        .start(length);
-    cluster_tests::wait::pass(Duration::from_secs(2)).await;
+    let offering = stage.offer_a_small_limit(Duration::from_secs(rounds(8, 15) as u64));
+    cluster_tests::wait::pass(WARM).await;
     for _ in 0..3 {
         stage.store.start_again();
         cluster_tests::wait::pass(Duration::from_millis(300)).await;
     }
-    let samples = offering.end().await;
-    let arrivals = stage.service.journal().arrivals().split_off(before);
-    let first = arrivals.first().expect("some are admitted").at;
-    let moments: Vec<Duration> = arrivals
-        .iter()
-        .map(|arrival| arrival.at.saturating_duration_since(first))
-        .collect();
-    let way = samples
-        .iter()
-        .filter(|sample| sample.status == 200)
-        .map(|sample| sample.took)
-        .max()
-        .unwrap_or_default();
-    let window = Duration::from_secs(1);
-    let most = cluster_tests::offered::most_within(&moments, window.saturating_sub(way));
-    eprintln!(
-        "restarted empty three times: most in a second {} ({most} within it less the longest way of {way:?}) of 30; {} of {} admitted",
-        cluster_tests::offered::most_within(&moments, window),
-        moments.len(),
-        samples.len(),
-    );
-    assert!(most <= 30, "{most}");
-    assert!(samples.iter().all(|sample| [200, 429].contains(&sample.status)));
+    stage.judge_a_small_limit("restarted empty three times", offering).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_emptied_doubles_no_limit() {
+    let stage = Stage::set().await;
+    stage.in_use("the start").await;
+    let offering = stage.offer_a_small_limit(Duration::from_secs(rounds(6, 15) as u64));
+    cluster_tests::wait::pass(WARM).await;
+    stage.store.say("FLUSHALL").await.expect("redis answers");
+    stage.judge_a_small_limit("emptied", offering).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
