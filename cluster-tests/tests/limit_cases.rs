@@ -1,11 +1,18 @@
 //! Faults that other gateways shipped with their limits, each asked of three nodes and a real Redis.
 
+use cluster_tests::clock::WallClock;
 use cluster_tests::offered::{Offered, Sample, Spread};
 use cluster_tests::store::Store;
 use cluster_tests::{Backend, Call, Cluster, World, eventually, rounds};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// A request waits this long for the store at most.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 struct Stage {
     cluster: Cluster,
@@ -17,11 +24,22 @@ struct Stage {
 impl Stage {
     /// Three nodes that serve these routes of one gateway.
     async fn set(gateway: &str, routes: &str) -> Self {
+        Self::with_a_clock(0, gateway, routes).await
+    }
+
+    /// The same, where the second node's wall clock is off by so many seconds.
+    async fn with_a_clock(shift: i64, gateway: &str, routes: &str) -> Self {
         let world = World::new();
         let store = Store::start(&world).await;
         let service = Backend::timed(world.service()).await;
         let url = store.url();
-        let cluster = Cluster::of(3).flags(&["--redis", &url]).start(&world).await;
+        let mut cluster = Cluster::of(3).flags(&["--redis", &url]).make(&world).await;
+        if shift != 0 {
+            let clock = WallClock::new(&world);
+            clock.shift_to(shift);
+            clock.give_to(cluster.node_mut(2).settings_mut());
+        }
+        cluster.start_all().await;
         let stage = Self {
             cluster,
             service,
@@ -56,8 +74,9 @@ fn of(samples: &[Sample], status: u16) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_share_one_bucket() {
-    let stage = Stage::set(
+async fn nodes_share_one_bucket_whatever_their_clocks_say() {
+    let stage = Stage::with_a_clock(
+        5,
         "",
         "      - { path: '/c/{run}', upstream: service, rate_limits: [{ name: c, limit: 8, per: 1s, burst: 10, key: params.run }] }\n",
     )
@@ -120,40 +139,67 @@ async fn a_refused_request_costs_nothing() {
     assert_eq!(of(&after, 200), after.len(), "{after:#?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: what the test itself admits meanwhile moves the moment"]
-async fn who_waits_as_long_as_told_is_admitted() {
-    let stage = Stage::set(
-        "",
-        "      - { path: /window, upstream: service, rate_limits: [{ name: window, limit: 10, per: 3s, key: \"'all'\" }] }
-      - { path: /fast, upstream: service, rate_limits: [{ name: fast, limit: 10, per: 3s, key: \"'all'\", mode: fast }] }
-      - { path: /bucket, upstream: service, rate_limits: [{ name: bucket, limit: 10, per: 20s, burst: 1, key: \"'all'\" }] }
-      - { path: /fixed, upstream: service, rate_limits: [{ name: fixed, limit: 10, per: 3s, algorithm: fixed_window, key: \"'all'\" }] }
-",
-    )
-    .await;
-    let tries = rounds(3, 50);
-    for path in ["/window", "/fast", "/bucket", "/fixed"] {
-        for turn in 0..tries {
-            // Two refusals in a row: of a window that just turned the first may be the last of the old one.
-            let told = eventually("a refusal", || async {
-                match stage.ask(1 + turn % 3, path).await {
-                    (429, told, _) => Ok(told),
-                    other => Err(format!("{other:?}")),
-                }
-            })
-            .await;
-            let seconds: u64 = told.parse().unwrap_or_else(|_| panic!("{path}: Retry-After {told:?}"));
-            assert!((1..=20).contains(&seconds), "{path}: {seconds}");
-            cluster_tests::wait::pass(Duration::from_secs(seconds)).await;
-            let (status, ..) = stage.ask(1 + turn % 3, path).await;
-            assert_eq!(status, 200, "{path}, turn {turn}: told to wait {seconds} s");
+/// One limit of each kind, each client with a count of its own: nobody else moves the moment that it is told.
+async fn each_waits_as_told(mode: &str) {
+    let routes = [
+        ("window", "limit: 10, per: 3s"),
+        ("bucket", "limit: 10, per: 20s, burst: 1"),
+        ("fixed", "limit: 10, per: 3s, algorithm: fixed_window"),
+    ];
+    let declared = routes.map(|(name, numbers)| {
+        format!("      - {{ path: '/{name}/{{turn}}', upstream: service, rate_limits: [{{ name: {name}, {numbers}, key: params.turn, mode: {mode} }}] }}\n")
+    });
+    let stage = Arc::new(Stage::set("", &declared.concat()).await);
+    let mut clients = JoinSet::new();
+    for turn in 0..rounds(6, 50) {
+        for (name, _) in routes {
+            let stage = Arc::clone(&stage);
+            clients.spawn(async move { waits_as_told(&stage, &format!("/{name}/{turn}"), turn).await });
         }
+    }
+    let failed: Vec<String> = clients.join_all().await.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "open: passes on a quiet machine; where a call takes longer than 20 ms a new key is refused, and told one second"]
+async fn who_waits_as_long_as_told_is_admitted() {
+    each_waits_as_told("exact").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "open: what a node refuses because it does not know is told a moment at which it holds nothing"]
+async fn who_waits_as_long_as_told_is_admitted_where_nobody_waits_for_the_store() {
+    each_waits_as_told("fast").await;
+}
+
+/// Spends all that there is, on one node or over all of them, and waits as long as told.
+async fn waits_as_told(stage: &Stage, path: &str, turn: usize) -> Result<(), String> {
+    let asked = AtomicUsize::new(0);
+    let (node, told) = eventually("a refusal", || async {
+        let node = match turn % 2 {
+            0 => 1 + turn / 2 % 3,
+            _ => 1 + asked.fetch_add(1, Ordering::Relaxed) % 3,
+        };
+        match stage.ask(node, path).await {
+            (429, told, _) => Ok((node, told)),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let seconds: u64 = told.parse().map_err(|_| format!("{path}: Retry-After {told:?}"))?;
+    if !(1..=3).contains(&seconds) {
+        return Err(format!("{path}: told to wait {seconds} s"));
+    }
+    cluster_tests::wait::pass(Duration::from_secs(seconds)).await;
+    match stage.ask(node, path).await {
+        (200, ..) => Ok(()),
+        (status, again, _) => Err(format!("{path}: told to wait {seconds} s, then {status} and {again} s")),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: the view of a long window tells three of twenty"]
+#[ignore = "open: the wide limit counts 24 where 21 passed both"]
 async fn each_of_several_limits_counts_what_passes_all() {
     let stage = Stage::set(
         "    rate_limits: [{ name: wide, limit: 1000, per: 1m, key: \"'all'\" }]\n    concurrency: [{ name: many, limit: 50, key: \"'all'\" }]\n",
@@ -169,29 +215,45 @@ async fn each_of_several_limits_counts_what_passes_all() {
         .end()
         .await;
     let admitted = of(&samples, 200);
-    assert_eq!(admitted, 20, "the route's limit is the narrower one");
-    assert_eq!(of(&samples, 429), samples.len() - 20);
+    assert!(admitted <= 20, "the route's limit is the narrower one: {admitted}");
+    assert_eq!(of(&samples, 429), samples.len() - admitted);
+    // Who waited for the store as long as anybody does, and was refused then, may have cost a token for which the answer
+    // came too late.
+    let late = samples
+        .iter()
+        .filter(|sample| sample.status == 429 && sample.took >= PATIENCE);
+    let late = late.count();
+    assert!(admitted + late >= 20, "{admitted} admitted, {late} late");
     let (status, _, problem) = stage.ask(1, "/narrow").await;
     assert_eq!((status, &problem["policy"]), (429, &Value::from("narrow")), "{problem}");
     assert_eq!(stage.ask(2, "/other").await.0, 200, "another route is unharmed");
-    // What the second refused did not burn a unit of the first.
-    let told = eventually("the count of the wide limit", || async {
-        let answer = stage
-            .cluster
-            .admin(1)
-            .get("/v1/limits/wide?key=all")
-            .await
-            .map_err(|error| error.to_string())?;
-        match answer.json()["used"].as_u64() {
-            Some(used) if used <= 40 => Ok(used),
-            _ => Err(answer.text()),
+    // What the second refused did not burn a unit of the first: what it counts are those who passed both, and the other
+    // route's one.
+    let asked = Instant::now();
+    eventually("the wide limit to count who passed, and no more", || async {
+        let answer = stage.cluster.admin(1).get("/v1/limits/wide?key=all").await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        match answer.json()["limits"][0]["used"].as_u64() {
+            Some(used) if (admitted + 1..=admitted + 1 + late).contains(&(used as usize)) => Ok(()),
+            _ => Err(format!("{admitted} admitted, {late} late: {}", answer.text())),
         }
     })
     .await;
     eprintln!(
-        "the wide limit counts {told} after 20 admitted of {} asked",
-        samples.len()
+        "{admitted} admitted, {late} late; the wide limit tells of all after {:?}",
+        asked.elapsed()
     );
+    for name in ["many", "few"] {
+        eventually("nothing to be under way", || async {
+            let answer = stage.cluster.admin(2).get(&format!("/v1/limits/{name}?key=all")).await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            match answer.json()["limits"][0]["used"].as_u64() {
+                Some(0) => Ok(()),
+                _ => Err(answer.text()),
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
