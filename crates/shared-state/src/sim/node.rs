@@ -166,20 +166,11 @@ impl Node {
             Take::Refused(_) => turn.out.push(Effect::Refuse(0)),
             Take::Unknown => {
                 known.waiters.push_back(at);
-                self.look(turn, key);
-                self.retry_alone(turn, key);
-                return;
+                return self.look(turn, key);
             }
         }
         if nudge {
             self.look(turn, key);
-        }
-    }
-
-    /// Without a store nobody waits.
-    fn retry_alone(&mut self, turn: &mut Turn<'_>, key: u32) {
-        if !self.reached(turn.at) {
-            self.settle(turn, key, 0, false);
         }
     }
 
@@ -214,7 +205,12 @@ impl Node {
             known.tick = Some(tick);
             turn.out.push(Effect::Tick(key, tick));
         }
+        let calls = known.flight.is_some();
         self.keys.insert(key, known);
+        if !calls {
+            // As the engine does: nobody else will tell those who wait.
+            self.settle(turn, key, 0, false);
+        }
     }
 
     fn call(&mut self, turn: &mut Turn<'_>, key: Option<u32>, requests: Vec<Request>) {
