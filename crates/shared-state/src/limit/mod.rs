@@ -11,6 +11,8 @@ mod demand;
 mod node;
 mod permits;
 mod sliding;
+#[cfg(test)]
+pub(crate) use sliding::UNTOLD;
 mod talk;
 mod window;
 

@@ -101,6 +101,15 @@ impl Checks {
         entry.0 += 1;
     }
 
+    /// A node goes on alone while others have the store, and its checks are lost, too: its share comes on top, as that of one
+    /// that is cut off does.
+    pub(super) fn apart(&mut self) {
+        if !self.cut {
+            self.cut = true;
+            self.bound += self.limit.div_ceil(self.by_node.len() as u64);
+        }
+    }
+
     pub(super) fn offered(&mut self, at: True, key: u32) {
         self.offered.push((at, key));
     }

@@ -20,6 +20,8 @@ struct Desk {
     next: Vec<Option<Moment>>,
     live: Vec<Arc<str>>,
     calls: usize,
+    /// Calls that are lost; after the third the store is not reached.
+    silent: Option<usize>,
     epoch: u64,
 }
 
@@ -52,6 +54,7 @@ impl Desk {
             next: vec![None; nodes],
             live: (0..nodes).map(|node| format!("n{node}").into()).collect(),
             calls: 0,
+            silent: None,
         }
     }
 
@@ -97,6 +100,20 @@ impl Desk {
                 return tokens;
             };
             self.calls += 1;
+            if let Some(lost) = &mut self.silent {
+                *lost += 1;
+                self.now = self.now + Duration::from_millis(20);
+                if *lost >= 3 {
+                    (self.reached, self.away) = (false, self.now);
+                }
+                let view = View {
+                    reached: self.reached,
+                    away: self.away,
+                    ..view
+                };
+                self.nodes[node].lost(self.now, &view);
+                return tokens;
+            }
             let header = Header {
                 from: view.from,
                 epoch: self.epoch,
@@ -148,6 +165,8 @@ impl Desk {
         match take {
             Take::Taken(_) => Ok(()),
             Take::Refused(refusal) => Err(refusal),
+            // As the engine: its call was lost, and nothing is known of the store yet.
+            Take::Unknown if self.silent.is_some() => Err(Refusal::NoStore),
             Take::Unknown => panic!("nobody knows, and nobody can be asked"),
         }
     }
@@ -313,5 +332,29 @@ fn without_a_store_a_limit_may_be_open_or_closed() {
         desk.reached = true;
         desk.wait(Duration::from_secs(3));
         assert_eq!(desk.admitted(0, 20), 5);
+    }
+}
+
+#[test]
+fn a_light_load_goes_on_without_a_gap_when_the_store_falls_silent() {
+    for (limit, every) in [(1000, 5), (1000, 10), (1_000_000, 10), (200, 20), (100, 50)] {
+        for silent_after in 0..40 {
+            let mut desk = Desk::new(3, rule(limit, Duration::from_secs(1)));
+            let mut refused = 0;
+            let until = desk.now + Duration::from_millis(9000 + 17 * silent_after);
+            let silent_from = desk.now + Duration::from_millis(4000 + 17 * silent_after);
+            for turn in 0.. {
+                if desk.now >= until {
+                    break;
+                }
+                if desk.now >= silent_from && desk.silent.is_none() {
+                    desk.silent = Some(0);
+                }
+                refused += usize::from(desk.request(turn % 3, 1).is_err());
+                desk.wait(Duration::from_millis(every));
+            }
+            assert!(!desk.reached);
+            assert_eq!(refused, 0, "{limit}: every {every} ms, silent after {silent_after}");
+        }
     }
 }

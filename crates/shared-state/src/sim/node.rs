@@ -3,7 +3,7 @@
 use super::{GIVEN_UP, MS, True};
 use crate::key::KeyId;
 use crate::ledger::{From, Header, Reply, Request, sliding};
-use crate::limit::{KeyNode, Source, Step, Take, View, Waiters};
+use crate::limit::{KeyNode, Source, Step, Take, UNTOLD, View, Waiters};
 use crate::rule::Rule;
 use crate::time::Moment;
 use fastrand::Rng;
@@ -31,6 +31,8 @@ pub(super) struct Node {
     epoch: u64,
     /// It went on alone since its last reply.
     local: bool,
+    /// The store has heard of that, if only by a call whose reply was lost.
+    pub(super) told: bool,
     fails: u32,
     open_until: True,
     /// Since when the store is not asked.
@@ -93,6 +95,7 @@ impl Node {
             keys: BTreeMap::new(),
             epoch: 0,
             local: false,
+            told: false,
             fails: 0,
             open_until: 0,
             away: 0,
@@ -128,6 +131,11 @@ impl Node {
             node: self.index as u64,
             boot: self.boot,
         }
+    }
+
+    /// It has been going on alone for longer than the store is promised not to hear of it.
+    pub(super) fn is_apart(&self, at: True) -> bool {
+        self.up && self.local && !self.told && at > self.away + (UNTOLD.as_nanos() as True)
     }
 
     fn reached(&self, at: True) -> bool {
@@ -240,6 +248,9 @@ impl Node {
         if self.fails >= 3 {
             if self.fails == 3 {
                 self.away = at;
+            }
+            if !self.local {
+                self.told = false;
             }
             self.local = true;
             self.open_until = at + (self.pause as f64 * (0.5 + 0.5 * rng.f64())) as u64;

@@ -293,6 +293,11 @@ impl World {
 
     fn serve(&mut self, envelope: Envelope, header: &Header, requests: &[Request]) {
         let now = self.store_time(self.now);
+        if header.local {
+            self.nodes[envelope.node].told = true;
+        } else if self.nodes.iter().any(|node| node.is_apart(self.now)) {
+            self.checks.apart();
+        }
         let served = self.store.serve(now, header, requests);
         self.checks.served((self.now, now), &self.store, requests, &self.nodes);
         if !self.is_cut(envelope.node, self.now) {

@@ -34,9 +34,9 @@ const GRACE_MOST: u64 = 100_000;
 const CALLS_EXACT: f64 = 0.0055;
 const CALLS_FAST: f64 = 0.0040;
 /// The part of what nobody needs that nodes hold beyond their own need: what they go on with should the store go away.
-const STANDBY: f64 = 0.2;
+const STANDBY: f64 = 0.3;
 /// Of so few tokens none is kept back: a small limit would be held by those who do not need it.
-const LITTLE: f64 = 10.0;
+const LITTLE: f64 = 2.0;
 /// So many tokens within a horizon are worth a lease. Of fewer, what would be held here is missed elsewhere: a call for
 /// each request uses a small limit whole.
 pub const WORTH_A_LEASE: f64 = 5.0;

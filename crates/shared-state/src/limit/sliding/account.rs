@@ -12,7 +12,7 @@ use std::time::Duration;
 const SHARE_AFTER: Duration = Duration::from_secs(1);
 /// How long a node that lost its calls goes on alone before the store hears of it, where the first check after that is
 /// answered: until then the store grants to others as if nothing had happened.
-const UNTOLD: Duration = FIRST_PAUSE.saturating_add(Duration::from_millis(20));
+pub(crate) const UNTOLD: Duration = FIRST_PAUSE.saturating_add(Duration::from_millis(20));
 
 /// The own account.
 #[derive(Debug)]
@@ -181,6 +181,10 @@ impl Account {
             Phase::Learning { until, .. } => ends = ends.min(until),
             _ => {}
         }
+        let begins = if self.from <= now { Moment(0) } else { self.from };
+        if begins > now {
+            ends = ends.min(begins);
+        }
         self.planned = Some(ends);
         let mut pieces: Vec<Piece> = Vec::new();
         let mut total = 0;
@@ -199,11 +203,11 @@ impl Account {
             }
             next.is_some()
         };
-        let begins = if self.from <= now { Moment(0) } else { self.from };
         if begins > now {
+            // Until then others go by what this node was charged with: what it had left is its own, whatever it spent
+            // before, and no more than that.
             let (rest, before) = self.rest;
-            let left = rest.saturating_sub(ever.saturating_sub(before));
-            have(Moment(0), left.min(cap.saturating_sub(own)));
+            have(Moment(0), rest.saturating_sub(ever.saturating_sub(before)));
         }
         have(begins, cap.saturating_sub(own));
         for (from, tokens) in comes_back {

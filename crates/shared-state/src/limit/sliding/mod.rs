@@ -17,6 +17,8 @@ use crate::ledger::sliding::{Call, Declared, GIVEN_UP, Grant, Numbers, Reply, SL
 use crate::rule::{Mode, OnFailure, Rule};
 use crate::time::Moment;
 use account::Account;
+#[cfg(test)]
+pub(crate) use account::UNTOLD;
 use lease::Lease;
 use report::{Of, Report, longer, shorter};
 use std::collections::VecDeque;
