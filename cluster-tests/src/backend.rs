@@ -38,6 +38,7 @@ pub struct Arrival {
 struct Seen {
     arrivals: Mutex<Vec<Arrival>>,
     failing: AtomicBool,
+    hanging: AtomicBool,
     connections: AtomicUsize,
     requests: Mutex<Vec<Head>>,
     count: AtomicUsize,
@@ -71,18 +72,22 @@ impl Backend {
         .await
     }
 
-    /// A service that notes when each request came, by path, and answers 200; or, while it is told to, 503.
+    /// A service that notes when each request came, by path, and answers 200; or, while it is told to, 503, or never.
     pub async fn timed(at: SocketAddr) -> Self {
         Self::scripted(at, |mut wire, journal, _| async move {
             while let Some(head) = wire.head().await? {
                 let arrival = Instant::now();
                 journal.0.count.fetch_add(1, Ordering::Relaxed);
                 let failing = journal.0.failing.load(Ordering::Relaxed);
+                let hanging = journal.0.hanging.load(Ordering::Relaxed);
                 journal.0.arrivals.lock().expect("no holder panics").push(Arrival {
                     at: arrival,
                     target: head.target().to_owned(),
-                    failed: failing,
+                    failed: failing && !hanging,
                 });
+                if hanging {
+                    return std::future::pending().await;
+                }
                 wire.body(&head).await?;
                 let status = if failing { "503 Service Unavailable" } else { "200 OK" };
                 wire.send(format!("HTTP/1.1 {status}\r\ncontent-length: 4\r\n\r\nfine"))
@@ -192,6 +197,11 @@ impl Journal {
     /// A [`Backend::timed`] answers 503 from now on, or 200 again.
     pub fn fail(&self, failing: bool) {
         self.0.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// A [`Backend::timed`] takes requests from now on and answers none of them, or answers those that come from now on.
+    pub fn hang(&self, hanging: bool) {
+        self.0.hanging.store(hanging, Ordering::Relaxed);
     }
 
     /// Conversations that ended in anything but the gateway's going away between two requests.

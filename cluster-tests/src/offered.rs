@@ -136,6 +136,11 @@ impl Offering {
         std::mem::take(&mut *self.samples.lock().expect("no holder panics"))
     }
 
+    /// When it began: what [`Sample::sent`] counts from.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// How long it has been going on.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
