@@ -219,3 +219,62 @@ async fn checks_go_on_through_changes_by_the_settings_in_force_once_for_each_nod
     pass(Duration::from_millis(400)).await;
     assert!(well.asked("/live") <= live + 3 && dead.asked("/live") <= gone + 3);
 }
+
+#[tokio::test]
+async fn checks_that_are_taken_away_put_back_or_of_a_renamed_upstream_are_made_by_what_holds_now() {
+    let world = World::new();
+    let (well, ill) = (Service::at(world.service()).await, Service::at(world.service()).await);
+    ill.is(Way::Ill);
+    let mut cluster = Cluster::three(&world).await;
+    let targets = [well.backend.url(), ill.backend.url()];
+    let with = checked(&targets, &active("/healthz", "100ms", 2));
+    let asked_on = async |path: &str| {
+        let before = well.asked(path);
+        within(Duration::from_secs(30), "the checks go on", || async {
+            match well.asked(path) >= before + 6 {
+                true => Ok(()),
+                false => Err("not yet"),
+            }
+        })
+        .await;
+    };
+    for round in 0..rounds(2, 10) {
+        cluster.apply(&with).await;
+        for n in 1..=3 {
+            in_state(&cluster, n, "unhealthy", 1.0).await;
+        }
+        asked_on("/healthz").await;
+        // One of those who ask is gone while the checks are away, and comes back to find them there.
+        cluster.node_mut(1 + round % 3).kill();
+        cluster.restart(1 + round % 3).await;
+        cluster.apply(&checked(&targets, "")).await;
+        for n in 1..=3 {
+            in_state(&cluster, n, "unhealthy", 0.0).await;
+        }
+    }
+    let renamed = with
+        .replace("\n  a:", "\n  renamed:")
+        .replace("upstream: a ", "upstream: renamed ");
+    cluster.apply(&with).await;
+    cluster.apply(&renamed.replace("/healthz", "/live")).await;
+    for n in 1..=3 {
+        in_state(&cluster, n, "unhealthy", 1.0).await;
+        let gone = cluster
+            .admin(n)
+            .metric("sluice_upstream_targets", &["upstream=\"a\""])
+            .await;
+        assert_eq!(gone, 0.0, "node {n} tells of an upstream that is gone");
+    }
+    let old = well.asked("/healthz");
+    let (began, before) = (Instant::now(), well.asked("/live"));
+    for _ in 0..3 {
+        asked_on("/live").await;
+    }
+    let asked = well.asked("/live") - before;
+    let most = 3.0 * (began.elapsed().as_secs_f64() / 0.1 + 2.0);
+    assert!((asked as f64) <= most, "{asked} checks where {most} are due");
+    assert!(
+        well.asked("/healthz") <= old + 3,
+        "each node may have had one under way"
+    );
+}
