@@ -93,6 +93,24 @@ async fn a_hot_key_asks_the_store_once_for_many_requests() {
         "{calls} calls for {admitted} requests"
     );
     assert!(admitted > 0 && calls > 0);
+    // What the limit costs a request: two routes, one of them without it, at the same rate and the same time. Below the
+    // limit, so that both have their answers from the service.
+    let rate = limit * 9 / 10;
+    let limited = world.offering(rate, Spread::RoundRobin, length, |_| "/exact".into());
+    let free = world.offering(rate, Spread::RoundRobin, length, |_| "/free".into());
+    let (limited, free) = (limited.end().await, free.end().await);
+    assert!(free.iter().all(|sample| sample.status == 200), "nothing limits these");
+    let served = |samples: &[Sample], share: f64| {
+        let served = samples.iter().filter(|sample| sample.status == 200);
+        percentile(served.map(|sample| sample.took), share).as_secs_f64() * 1000.0
+    };
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        let (with, without) = (served(&limited, share), served(&free, share));
+        eprintln!(
+            "{name} at {rate} a second: {with:.3} ms under the limit, {without:.3} ms without it, {:+.3} ms",
+            with - without
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +195,7 @@ gateways:
     routes:
       - {{ path: /exact, upstream: service, rate_limits: [{{ name: all, limit: {limit}, per: 1s, key: \"'all'\", mode: exact }}] }}
       - {{ path: /fast, upstream: service, rate_limits: [{{ name: all, limit: {limit}, per: 1s, key: \"'all'\", mode: fast }}] }}
+      - {{ path: /free, upstream: service }}
       - {{ path: /client, upstream: service, rate_limits: [{{ name: each, limit: 60, per: 1m, key: \"request.query['c']\" }}] }}
 ",
             service.url()
