@@ -51,6 +51,13 @@ impl Primaries {
         self.locked().insert(url, primary);
     }
 
+    /// The one at `url`, where a slot is on its way to, as `by` said.
+    pub(super) fn named(&self, url: RedisUrl, by: &Primary) -> Arc<Primary> {
+        let primary = Arc::clone(self.locked().entry(url.clone()).or_insert_with(|| by.beside(url)));
+        primary.note_named();
+        primary
+    }
+
     fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<RedisUrl, Arc<Primary>>> {
         // A map is whole between any two of its statements.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,7 +157,7 @@ impl Cluster {
         }
         let mut primaries = self.primaries.locked();
         primaries.retain(|url, primary| {
-            let stays = wanted.contains_key(url);
+            let stays = wanted.contains_key(url) || primary.is_named();
             if !stays {
                 primary.set_mine(Vec::new());
                 primary.end();
@@ -158,7 +165,8 @@ impl Cluster {
             stays
         });
         for (url, primary) in primaries.iter() {
-            let keeps = wanted[url].iter().filter(|partition| primary.has(**partition)).copied();
+            let wanted = wanted.get(url).into_iter().flatten();
+            let keeps = wanted.filter(|partition| primary.has(**partition)).copied();
             primary.set_mine(keeps.collect());
         }
         for (url, partitions) in wanted {

@@ -34,6 +34,18 @@ pub(super) struct Live {
     misaligned: Arc<AtomicBool>,
 }
 
+/// A script, the keys that it is about, and what is said to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'c> {
+    pub(super) script: &'static Script,
+    /// The partition's epoch, which comes before all other keys.
+    pub(super) epoch: &'c str,
+    pub(super) keys: &'c [String],
+    pub(super) said: &'c [u8],
+    /// The keys' slot is on its way to who is called, and is another's still.
+    pub(super) asking: bool,
+}
+
 /// As whom a Redis is spoken to.
 #[derive(Debug, Clone)]
 pub(super) struct Door {
@@ -206,22 +218,10 @@ impl Live {
     }
 
     /// Runs a script. One that is not known there is sent whole.
-    pub(super) async fn call(
-        &self,
-        script: &Script,
-        epoch: &str,
-        keys: &[String],
-        said: &[u8],
-    ) -> Result<Vec<u8>, RedisError> {
-        let eval = |how: &str, what: &str| {
-            let mut command = redis::cmd(how);
-            command.arg(what).arg(keys.len() + 1).arg(epoch).arg(keys);
-            command.arg(self.facts.run.as_str()).arg(said);
-            command
-        };
-        let by_hash = self.send(&eval("EVALSHA", script.hash())).await;
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Vec<u8>, RedisError> {
+        let by_hash = self.eval(call, "EVALSHA", call.script.hash()).await;
         let reply = match by_hash {
-            Err(error) if error.code() == Some("NOSCRIPT") => self.send(&eval("EVAL", script.text())).await?,
+            Err(error) if error.code() == Some("NOSCRIPT") => self.eval(call, "EVAL", call.script.text()).await?,
             other => other?,
         };
         match reply {
@@ -231,10 +231,33 @@ impl Live {
         }
     }
 
+    async fn eval(&self, call: &Call<'_>, how: &str, what: &str) -> Result<Value, RedisError> {
+        let mut command = redis::cmd(how);
+        command
+            .arg(what)
+            .arg(call.keys.len() + 1)
+            .arg(call.epoch)
+            .arg(call.keys);
+        command.arg(self.facts.run.as_str()).arg(call.said);
+        if !call.asking {
+            return self.send(&command).await;
+        }
+        // It holds for the one command that follows on the connection: they are written together, so that no other call
+        // comes between.
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command);
+        let mut replies = self.connection.clone().send_packed_commands(&both, 1, 1).await?;
+        self.believed(replies.pop().unwrap_or(Value::Nil))
+    }
+
     /// Any command.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         // The handle of a shared connection; cloning it opens none.
         let reply = self.connection.clone().send_packed_command(command).await?;
+        self.believed(reply)
+    }
+
+    fn believed(&self, reply: Value) -> Result<Value, RedisError> {
         // Set before the first reply that went to the wrong call was handed over.
         if self.misaligned.load(Ordering::Acquire) {
             return Err(self.disbelieve());

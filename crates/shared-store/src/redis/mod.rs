@@ -28,15 +28,15 @@ pub(crate) use script::Script;
 #[cfg(test)]
 pub(crate) use scripts::BREAKER;
 
-use crate::backend::{CallError, News, Partition, Reach};
+use crate::backend::{CALL, CallError, News, Partition, Reach};
 use crate::clock::Clock;
 use crate::config::RedisSettings;
 use crate::store::StoreState;
 use crate::store_metrics::StoreMetrics;
 use cluster::{Cluster, Primaries};
-use live::Door;
+use live::{Call, Door};
 use parts::Parts;
-use primary::{Primary, Whereabouts};
+use primary::{Called, Primary, Whereabouts};
 use scripts::script;
 use sentinel::Sentinels;
 use sluice_shared_state::breaker;
@@ -47,6 +47,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Partitions in a Redis Cluster. Elsewhere there is one.
 const CLUSTER_PARTITIONS: u16 = 64;
@@ -152,8 +153,25 @@ impl Redis {
         let Some(primary) = self.parts.primary(partition) else {
             return Err(CallError::Away);
         };
-        let epoch = self.names().epoch(partition);
-        primary.call(kind, script, &epoch, keys, said).await
+        let deadline = Instant::now() + CALL;
+        let call = Call {
+            script,
+            epoch: &self.names().epoch(partition),
+            keys,
+            said,
+            asking: false,
+        };
+        let to = match primary.call(kind, &call, deadline).await? {
+            Called::Answered(reply) => return Ok(reply),
+            Called::Ask(to) => to,
+        };
+        let next = self.primaries.named(to, &primary);
+        match next.call(kind, &Call { asking: true, ..call }, deadline).await? {
+            Called::Answered(reply) => Ok(reply),
+            Called::Ask(to) => Err(CallError::Refused(format!(
+                "sent on to {to}, from one that it was sent to"
+            ))),
+        }
     }
 
     pub(crate) async fn limits(

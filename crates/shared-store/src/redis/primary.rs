@@ -6,7 +6,7 @@
 //!             └────────────────────────────────────────────────────────────────────────┘ any more, or elsewhere
 //! ```
 
-use super::live::{Door, Live};
+use super::live::{Call, Door, Live};
 use super::parts::Parts;
 use super::script::Script;
 use super::sentinel::Sentinels;
@@ -17,6 +17,7 @@ use crate::store_metrics::{Outcome, StoreMetrics};
 use redis::PushInfo;
 use sluice_shared_state::Moment;
 use sluice_shared_state::guard::{Guard, Turn};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
@@ -28,6 +29,9 @@ const SILENT: Duration = Duration::from_secs(1);
 
 /// How often what may change without a word is asked again.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// How long one that has no partition of ours, and was named by another, is kept after it was last named.
+const KEPT: Duration = Duration::from_secs(30);
 
 /// What a check runs.
 static CHECK: Script = Script::new("check", &[include_str!("scripts/check.lua")]);
@@ -58,6 +62,8 @@ pub(super) struct Primary {
     look: Notify,
     /// Somebody has to look where the partitions are.
     astray: Arc<Notify>,
+    /// When another one last said that a slot is on its way here; 0: none ever did.
+    named: AtomicU64,
     keeper: Mutex<Option<AbortHandle>>,
 }
 
@@ -67,6 +73,17 @@ struct Guarded {
     why: Arc<str>,
     /// The connection is of no use any more, though it lives.
     leave: bool,
+    /// Whether it was reached or not is known.
+    tried: bool,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub(super) enum Called {
+    /// This.
+    Answered(Vec<u8>),
+    /// That node of the Cluster is to be asked: the slot is on its way there.
+    Ask(RedisUrl),
 }
 
 /// How a call failed.
@@ -103,6 +120,7 @@ impl Primary {
                 guard: Guard::new(door.clock.now()),
                 why: Arc::from("it was not reached yet"),
                 leave: false,
+                tried: false,
             }),
             door,
             at,
@@ -113,11 +131,34 @@ impl Primary {
             mine: Mutex::default(),
             look: Notify::new(),
             astray,
+            named: AtomicU64::new(0),
             keeper: Mutex::default(),
         });
         let keeper = tokio::spawn(Arc::clone(&primary).keep()).abort_handle();
         *lock(&primary.keeper) = Some(keeper);
         primary
+    }
+
+    /// Another one, with nothing of ours so far.
+    pub(super) fn beside(&self, url: RedisUrl) -> Arc<Self> {
+        Self::start(
+            self.door.clone(),
+            Whereabouts::Fixed(url),
+            Arc::clone(&self.parts),
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.astray),
+        )
+    }
+
+    /// Another one said that a slot is on its way here.
+    pub(super) fn note_named(&self) {
+        self.named.store(self.door.clock.now().0.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether another one said so of late.
+    pub(super) fn is_named(&self) -> bool {
+        let named = self.named.load(Ordering::Relaxed);
+        named != 0 && self.door.clock.now().since(Moment(named)) < KEPT
     }
 
     /// Ends its task and its connection.
@@ -163,41 +204,47 @@ impl Primary {
         self.look.notify_one();
     }
 
-    /// Runs a script.
+    /// Runs a script, until `deadline` at the latest.
     pub(super) async fn call(
         &self,
         kind: &'static str,
-        script: &'static Script,
-        epoch: &str,
-        keys: &[String],
-        said: &[u8],
-    ) -> Result<Vec<u8>, CallError> {
-        if !self.asked() {
+        call: &Call<'_>,
+        deadline: Instant,
+    ) -> Result<Called, CallError> {
+        // One that was just named is on its way to be reached.
+        if !self.asked() && (!call.asking || lock(&self.guard).tried) {
             self.metrics.called(kind, Outcome::Away, None);
             return Err(CallError::Away);
         }
         let sent = self.door.clock.now();
-        let deadline = Instant::now() + CALL;
-        let call = async {
+        let done = async {
             // A connection that was just lost is on its way back.
             let mut live = self.live.subscribe();
             let live = live.wait_for(Option::is_some).await.ok().and_then(|live| live.clone());
             let Some(live) = live else {
                 return Err(None);
             };
-            live.call(script, epoch, keys, said)
-                .await
-                .map_err(|error| Some((error, live)))
+            live.call(call).await.map_err(Some)
         };
-        let done = timeout_at(deadline, call).await;
+        let done = timeout_at(deadline, done).await;
         let now = self.door.clock.now();
         let (outcome, result) = match done {
             Ok(Ok(reply)) => {
                 lock(&self.guard).guard.answered(now);
-                (Outcome::Answered, Ok(reply))
+                (Outcome::Answered, Ok(Called::Answered(reply)))
             }
             Ok(Err(None)) => (Outcome::Lost, Err(CallError::Lost)),
-            Ok(Err(Some((error, _)))) => self.failed_with(&error, sent, now),
+            Ok(Err(Some(error))) => match Failing::of(&error, &self.url(), self.door.user.as_deref()) {
+                Failing::Ask(to) if !call.asking => {
+                    lock(&self.guard).guard.answered(now);
+                    (Outcome::Refused, Ok(Called::Ask(to)))
+                }
+                // What it says of a slot that it does not have yet says nothing of those that it has.
+                Failing::Here(_) | Failing::Now(_) if call.asking => {
+                    (Outcome::Refused, Err(CallError::Refused(error.to_string())))
+                }
+                failing => self.failed_with(failing, &error, sent, now),
+            },
             Err(_) => {
                 self.failed(sent, now, &Trouble::Late(self.url(), CALL.as_millis()), Failure::Lost);
                 (Outcome::Late, Err(CallError::Lost))
@@ -207,15 +254,20 @@ impl Primary {
         result
     }
 
-    fn failed_with<T>(&self, error: &redis::RedisError, sent: Moment, now: Moment) -> (Outcome, Result<T, CallError>) {
-        let failing = Failing::of(error, &self.url(), self.door.user.as_deref());
+    fn failed_with<T>(
+        &self,
+        failing: Failing,
+        error: &redis::RedisError,
+        sent: Moment,
+        now: Moment,
+    ) -> (Outcome, Result<T, CallError>) {
         let failure = match failing {
             Failing::Here(_) => Failure::Useless,
             _ => Failure::Refused,
         };
         match failing {
             Failing::Ended => (Outcome::Lost, Err(CallError::Lost)),
-            Failing::Elsewhere => {
+            Failing::Elsewhere | Failing::Ask(_) => {
                 self.astray.notify_one();
                 (Outcome::Refused, Err(CallError::Refused(error.to_string())))
             }
@@ -233,6 +285,7 @@ impl Primary {
         let (turn, away, news) = {
             let mut guarded = lock(&self.guard);
             guarded.leave |= failure == Failure::Useless;
+            guarded.tried = true;
             let chance = fastrand::u64(..);
             let turn = match failure {
                 Failure::Lost => guarded.guard.failed(sent, now, chance),
@@ -254,7 +307,11 @@ impl Primary {
     }
 
     fn checked(&self) {
-        let turn = lock(&self.guard).guard.checked(self.door.clock.now());
+        let turn = {
+            let mut guarded = lock(&self.guard);
+            guarded.tried = true;
+            guarded.guard.checked(self.door.clock.now())
+        };
         if turn == Some(Turn::Back) {
             tracing::info!(redis = %self.url(), "Redis is in use");
             self.tell();
@@ -392,14 +449,28 @@ impl Primary {
         };
         let sent = self.door.clock.now();
         let key = self.parts.names().check(partition);
-        let done = timeout_at(Instant::now() + CALL, live.call(&CHECK, &key, &[], &[])).await;
+        let call = Call {
+            script: &CHECK,
+            epoch: &key,
+            keys: &[],
+            said: &[],
+            asking: false,
+        };
+        let done = timeout_at(Instant::now() + CALL, live.call(&call)).await;
         let now = self.door.clock.now();
         let outcome = match done {
             Ok(Ok(_)) => {
                 self.checked();
                 Outcome::Answered
             }
-            Ok(Err(error)) => self.failed_with::<()>(&error, sent, now).0,
+            Ok(Err(error)) => match Failing::of(&error, &self.url(), self.door.user.as_deref()) {
+                // It answers, and the slot is on its way to who is asked for it.
+                Failing::Ask(_) => {
+                    self.checked();
+                    Outcome::Answered
+                }
+                failing => self.failed_with::<()>(failing, &error, sent, now).0,
+            },
             Err(_) => {
                 self.failed(sent, now, &Trouble::Late(self.url(), CALL.as_millis()), Failure::Lost);
                 Outcome::Late

@@ -60,6 +60,8 @@ pub(super) enum Failing {
     NoScript,
     /// The key is at another node of the Cluster.
     Elsewhere,
+    /// The key's slot is on its way to that node of the Cluster, and the key is not here any more, or not yet anywhere.
+    Ask(RedisUrl),
     /// The connection ended; its keeper counts that once for all calls.
     Ended,
     /// Wrong here, and a new connection may find it right: another primary, another password.
@@ -82,7 +84,8 @@ impl Failing {
         let (url, user) = (url.clone(), user.map(str::to_owned));
         match code {
             "NOSCRIPT" => Self::NoScript,
-            "MOVED" | "ASK" | "TRYAGAIN" => Self::Elsewhere,
+            "ASK" => named(error, &url).map_or(Self::Elsewhere, Self::Ask),
+            "MOVED" | "TRYAGAIN" => Self::Elsewhere,
             "READONLY" => Self::Here(Trouble::Replica(url, String::new())),
             "WRONGPASS" => Self::Here(Trouble::WrongPassword(url, user)),
             "NOAUTH" => Self::Here(Trouble::NoPassword(url)),
@@ -114,8 +117,23 @@ impl Failing {
             Self::Ended => Trouble::Ended(url.clone()),
             Self::NoScript => Trouble::Answered(url.clone(), "NOSCRIPT".to_owned()),
             Self::Elsewhere => Trouble::Answered(url.clone(), "MOVED".to_owned()),
+            Self::Ask(to) => Trouble::Answered(url.clone(), format!("ASK {to}")),
         }
     }
+}
+
+/// The node that `asked` has named. One without a host is on the same.
+fn named(error: &RedisError, asked: &RedisUrl) -> Option<RedisUrl> {
+    let (address, _) = error.redirect_node()?;
+    let (host, port) = address.rsplit_once(':')?;
+    Some(RedisUrl {
+        tls: asked.tls,
+        host: match host {
+            "" | "?" => asked.host.clone(),
+            host => host.to_owned(),
+        },
+        port: port.parse().ok()?,
+    })
 }
 
 fn list(urls: &[RedisUrl]) -> String {

@@ -42,12 +42,7 @@ async fn a_primary_that_sentinels_move_while_it_lives_is_left_for_the_other() {
     let driver = Driver::start(&of_sentinel(&sentinel, "main"));
     driver.reached().await;
     until(|| sentinel.cli(&["SENTINEL", "FAILOVER", "main"]) == "OK").await;
-    let run = |server: &Server| {
-        let info = server.cli(&["INFO", "server"]);
-        let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
-        run.expect("it tells").trim().to_owned()
-    };
-    let wanted = run(&replica);
+    let wanted = run_of(&replica);
     soon(async {
         while driver.answered("").await[1] != wanted {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -189,6 +184,70 @@ async fn a_slot_that_moves_is_found_again() {
     })
     .await;
     moving.await.expect("it was moved");
+}
+
+/// The run id of a server's process.
+fn run_of(server: &Server) -> String {
+    let info = server.cli(&["INFO", "server"]);
+    let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+    run.expect("it tells").trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_slot_that_is_on_its_way_is_asked_for_where_it_goes() {
+    let mut servers = cluster().await;
+    // One that has nothing: no partition of ours brings anybody there.
+    let newcomer = Server::with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
+    let port = servers[0].port().to_string();
+    newcomer.cli(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+    servers.push(newcomer);
+    let is_one_of_four = |server: &Server| {
+        let info = server.cli(&["CLUSTER", "INFO"]);
+        info.contains("cluster_known_nodes:4") && info.contains("cluster_state:ok")
+    };
+    until(|| servers.iter().all(is_one_of_four)).await;
+    let driver = Driver::start(&of_cluster(&servers[0]));
+    for partition in driver.redis.parts.all() {
+        driver.reached_at(partition).await;
+    }
+    let slot_of = |partition| slot(driver.redis.names().tag(partition).as_bytes());
+    let of_third = |first: u16, last: u16| {
+        let mut partitions = driver.redis.parts.all();
+        partitions.find(|partition| (first..=last).contains(&slot_of(*partition)))
+    };
+    let moving = of_third(0, 5460).expect("a third");
+    let other = of_third(5461, 10922).expect("a third");
+    let (epoch, moved) = (driver.redis.names().epoch(moving), slot_of(moving).to_string());
+    let ids: Vec<String> = servers.iter().map(|server| server.cli(&["CLUSTER", "MYID"])).collect();
+    // To one that has partitions of ours, and calls of its own meanwhile; then to one that has none.
+    for to in [1, 3] {
+        let (source, target) = (&servers[0], &servers[to]);
+        assert_eq!(source.cli(&["SET", &epoch, "here"]), "OK");
+        assert_eq!(target.cli(&["CLUSTER", "SETSLOT", &moved, "IMPORTING", &ids[0]]), "OK");
+        assert_eq!(source.cli(&["CLUSTER", "SETSLOT", &moved, "MIGRATING", &ids[to]]), "OK");
+        let stays = driver.answered_at(moving, "it is here still").await;
+        assert_eq!(stays[1], run_of(source));
+        assert_eq!(source.cli(&["DEL", &epoch]), "1");
+        let wanted = run_of(target);
+        let texts: Vec<String> = (0..50).map(|call| call.to_string()).collect();
+        let asked = texts.iter().map(|text| driver.answered_at(moving, text));
+        let others = texts.iter().map(|text| driver.answered_at(other, text));
+        let (asked, others) = futures_util::future::join(
+            futures_util::future::join_all(asked),
+            futures_util::future::join_all(others),
+        )
+        .await;
+        for ((asked, other), text) in asked.iter().zip(&others).zip(&texts) {
+            assert_eq!((&asked[1], &asked[2]), (&wanted, text));
+            assert_eq!((&other[1], &other[2]), (&run_of(&servers[1]), text));
+        }
+        // Nothing is wrong with who sent them on.
+        assert_eq!(*driver.redis.reach(moving).borrow(), Reach::Reached);
+        for server in [source, target] {
+            assert_eq!(server.cli(&["CLUSTER", "SETSLOT", &moved, "STABLE"]), "OK");
+        }
+        target.cli(&["DEL", &epoch]);
+    }
 }
 
 /// Answers as Redis 5 does.
