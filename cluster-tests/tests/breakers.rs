@@ -263,6 +263,31 @@ async fn what_nobody_hears_of_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_followed_back_to_the_request_that_tipped_the_breaker() {
+    let stage = Stage::set("breaker: { min_requests: 20, open_for: 1h }").await;
+    let _offering = Offered::at(200, stage.nodes()).start(Duration::from_secs(600));
+    stage.service.journal().fail(true);
+    stage.all("open").await;
+    let cause = stage.breaker().await["cause"].clone();
+    let id = cause["request_id"].as_str().expect("a request failed last").to_owned();
+    for node in stage.cluster.nodes() {
+        node.says(&format!("\"breaker.request_id\":\"{id}\"")).await;
+        if cause["node"] != node.name() {
+            continue;
+        }
+        let failed = eventually("the line of the request itself", || async {
+            let log = node.log();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let its = |line: &Value| line["request_id"] == *id && line["target"] == "access";
+            lines.find(its).ok_or("not yet")
+        })
+        .await;
+        assert_eq!(failed["answered_by"], "upstream", "{failed}");
+        assert_eq!(failed["http.response.status_code"], 503, "{failed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_whose_prober_dies_is_probed_by_another() {
     // A probe may take ten seconds: long enough for its node to be found and killed.
     let upstream = "breaker: { min_requests: 20, open_for: 1s, probes: 1 }, timeout: { first_byte: 10s }, health: { passive: { max_ejected: 0% } }";

@@ -249,6 +249,14 @@ fn of_exchange(line: &mut Object<'_>, ended: &Ended<'_>) {
             }
         }
     }
+    if let Some(id) = ended
+        .attempts
+        .opened_by
+        .as_ref()
+        .and_then(|cause| cause.request_id.as_ref())
+    {
+        line.text(access::BREAKER, id.as_bytes(), TEXT);
+    }
     line.number(access::SENT, ended.sent);
     if let Some(end) = ended.tunnel {
         line.plain(access::TUNNEL, format_args!("{}", end.as_str()));

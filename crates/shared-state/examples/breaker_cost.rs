@@ -85,7 +85,7 @@ fn cell_cost(what: &str, verdict: Verdict, threads: usize, cell: &Arc<BreakerCel
                             slow: false,
                             admitted: now,
                             probe: None,
-                            trace: None,
+                            request_id: "",
                         };
                         cell.record(now, evidence);
                     }

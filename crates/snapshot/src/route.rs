@@ -275,6 +275,7 @@ impl Destination {
             timeouts: &self.timeouts,
             retry: self.retry.as_deref().unwrap_or(&self.upstream.retry),
             breaker: self.breaker.as_deref().or(self.upstream.breaker.as_deref()),
+            request_id: "",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What happened between a request and its answer, for the exchange record.
 
 use crate::retry::Retried;
+use sluice_shared_state::breaker::Cause;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -27,6 +28,8 @@ pub struct Attempts {
     pub replaced: Option<Replaced>,
     /// Why it was tried once more by `retry`, the last time that it was.
     pub retried: Option<Retried>,
+    /// Why the breaker had opened that refused it, the last time that one did.
+    pub opened_by: Option<Arc<Cause>>,
     /// Answers of 1xx that were dropped before the head.
     pub interim: u32,
     /// When [`send`](crate::Upstreams::send) began.

@@ -21,6 +21,7 @@ pub struct Guard {
 pub(crate) struct Trial<'g> {
     guard: &'g Guard,
     shared: &'g SharedStore,
+    request_id: &'g str,
     begun: Instant,
     admitted: Moment,
     probe: Option<u64>,
@@ -68,12 +69,17 @@ impl Guard {
         self.cell.get_or_init(|| breakers.cell(&self.key, &self.rule))
     }
 
-    /// Whether a try may be made now.
+    /// Whether a try may be made now, for the request of this id.
     ///
     /// # Errors
     ///
     /// For how long it may not, about.
-    pub(crate) fn admit<'g>(&'g self, shared: &'g SharedStore, now: Instant) -> Result<Trial<'g>, Duration> {
+    pub(crate) fn admit<'g>(
+        &'g self,
+        shared: &'g SharedStore,
+        request_id: &'g str,
+        now: Instant,
+    ) -> Result<Trial<'g>, Duration> {
         let moment = shared.at(now.into_std());
         let probe = match self.cell(shared.breakers()).admit(moment) {
             Admission::Pass => None,
@@ -83,6 +89,7 @@ impl Guard {
         Ok(Trial {
             guard: self,
             shared,
+            request_id,
             begun: now,
             admitted: moment,
             probe,
@@ -157,7 +164,7 @@ impl Trial<'_> {
             slow: self.guard.rule.slow_after.is_some_and(|limit| took > limit),
             admitted: self.admitted,
             probe: self.probe,
-            trace: None,
+            request_id: self.request_id,
         };
         let moment = self.shared.at(now.into_std());
         self.guard.cell(self.shared.breakers()).record(moment, evidence);

@@ -13,6 +13,8 @@ pub struct Plan<'a> {
     pub retry: &'a Retry,
     /// Whether at all.
     pub breaker: Option<&'a Guard>,
+    /// The id that the request is known by: what is told of a breaker that it tips. Empty where it has none.
+    pub request_id: &'a str,
 }
 
 // === impl Plan ===
@@ -25,7 +27,14 @@ impl<'a> Plan<'a> {
             timeouts: &spec.timeouts,
             retry: &spec.retry,
             breaker: spec.breaker.as_deref(),
+            request_id: "",
         }
+    }
+
+    /// The same for the request of this id.
+    #[must_use]
+    pub fn for_request(self, request_id: &'a str) -> Self {
+        Self { request_id, ..self }
     }
 
     /// The same within these time-outs.

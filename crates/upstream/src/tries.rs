@@ -13,7 +13,7 @@ use crate::retry::{self, Retried, Skipped};
 use crate::spec::Protocol;
 use crate::worker::{Lease, Worker};
 use http::{Request, Response};
-use sluice_shared_state::breaker::Failure;
+use sluice_shared_state::breaker::{BreakerCell, Failure};
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,7 +46,10 @@ impl Group {
     ) -> Sent {
         let started = Instant::now();
         attempts.started = Some(started);
-        let trial = self.admit(worker, &plan, started)?;
+        let trial = self.admit(worker, &plan, started).inspect_err(|_| {
+            let cell = plan.breaker.map(|guard| guard.cell(worker.context.shared.breakers()));
+            attempts.opened_by = cell.and_then(BreakerCell::cause);
+        })?;
         let once = plan.retry.attempts <= 1 || trial.as_ref().is_some_and(Trial::is_probe);
         let mut asked = Asked {
             request,
@@ -175,7 +178,7 @@ impl Group {
     fn admit<'g>(&self, worker: &'g Worker, plan: &Plan<'g>, now: Instant) -> Result<Option<Trial<'g>>, SendError> {
         let Some(guard) = plan.breaker else { return Ok(None) };
         guard
-            .admit(&worker.context.shared, now)
+            .admit(&worker.context.shared, plan.request_id, now)
             .map(Some)
             .map_err(|left| SendError::of(SendErrorKind::BreakerOpen(left)))
     }

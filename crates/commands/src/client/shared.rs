@@ -215,7 +215,7 @@ pub(crate) struct Cause {
     #[serde(default)]
     pub(crate) by: String,
     #[serde(default)]
-    pub(crate) trace_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     #[serde(default)]
     pub(crate) counts: Vec<NodeCounts>,
 }

@@ -24,7 +24,7 @@ fn refusals() -> Value {
 
 fn breaker() -> Value {
     json!({"upstream": "orders", "route": null, "state": "open", "since": "2026-11-30T10:00:00.000Z", "epoch": 7, "shared": true,
-        "cause": {"node": "n2", "by": "failure_rate", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7",
+        "cause": {"node": "n2", "by": "failure_rate", "request_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "counts": [{"node": "n1", "calls": 40, "failed": 21, "slow": 0, "run": 4}, {"node": "n2", "calls": 12, "failed": 12, "slow": 3, "run": 12}]},
         "next_probe": "2026-11-30T10:00:05.000Z", "by": [], "override": null,
         "counts": {"calls": 52, "failed": 33, "slow": 3, "run": 12}, "refused": 118,
@@ -160,7 +160,7 @@ fn breakers_are_listed_with_who_tripped_them_and_on_what_evidence() {
     assert_eq!(done.exit, Exit::Done, "{}", done.err);
     for words in [
         "33 of 52  3 of 52  118      2026-11-30T10:00:05.000Z",
-        "orders: tripped by n2, too many failed: n1 21 of 40 failed, 4 in a row; n2 12 of 12 failed, 3 slow, 12 in a row (trace 4bf92f3577b34da6a3ce929d0e0e4736)",
+        "orders: tripped by n2, too many failed: n1 21 of 40 failed, 4 in a row; n2 12 of 12 failed, 3 slow, 12 in a row (last by request 4bf92f3577b34da6a3ce929d0e0e4736)",
         "n3 is closed, by itself",
         "users on web/get-user  open by hand",
         "users on web/get-user: set by ada until 2026-11-30T11:00:00.000Z: the table is locked",

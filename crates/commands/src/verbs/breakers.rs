@@ -138,8 +138,8 @@ fn about(breaker: &Breaker) -> Vec<String> {
         if !counts.is_empty() {
             line.push_str(&format!(": {}", counts.join("; ")));
         }
-        if let Some(trace) = &cause.trace_id {
-            line.push_str(&format!(" (trace {})", shown(trace)));
+        if let Some(request) = &cause.request_id {
+            line.push_str(&format!(" (last by request {})", shown(request)));
         }
         lines.push(line);
     }

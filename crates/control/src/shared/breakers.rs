@@ -63,8 +63,7 @@ pub(crate) fn cause(cause: &Cause) -> CauseView {
     CauseView {
         node: cause.node.clone(),
         by: cause.by.name().to_owned(),
-        trace_id: cause.trace.map(|trace| hexadecimal(&trace.trace)),
-        span_id: cause.trace.map(|trace| hexadecimal(&trace.span)),
+        request_id: cause.request_id.clone(),
         counts: cause
             .counts
             .iter()
@@ -199,14 +198,6 @@ pub(crate) fn known(key: &BreakerKey, reports: &[BreakersReport]) -> Result<(), 
     Err(Refusal::NotFound { what })
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
-        .collect()
-}
-
 impl From<Counts> for CountsView {
     fn from(counts: Counts) -> Self {
         Self {
@@ -317,10 +308,5 @@ mod tests {
         assert!(none.ends_with("there are those of orders, users"), "{none}");
         let empty = known(&key("orders"), &[]).unwrap_err().to_string();
         assert!(empty.contains("`breaker` in the document"), "{empty}");
-    }
-
-    #[test]
-    fn traces_are_written_as_everyone_writes_them() {
-        assert_eq!(hexadecimal(&[0x00, 0xa7, 0xff]), "00a7ff");
     }
 }

@@ -90,10 +90,8 @@ pub struct CauseView {
     pub node: String,
     /// `failure_rate`, `slow_rate`, `consecutive`, `probe` or `no_result`.
     pub by: String,
-    /// Trace of the last failure, 32 hexadecimal digits, where it was traced.
-    pub trace_id: Option<String>,
-    /// Its span, 16 hexadecimal digits.
-    pub span_id: Option<String>,
+    /// `X-Request-Id` of the request that was the last failure of that evidence; of one that was slow, where none failed.
+    pub request_id: Option<String>,
     /// What each node had counted within the window.
     pub counts: Vec<NodeCountsView>,
 }

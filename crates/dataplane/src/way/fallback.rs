@@ -83,7 +83,7 @@ pub(super) async fn serve(exchange: &mut Exchange, unsent: Unsent<'_>) -> Result
             ..own
         };
         exchange.attempts.deadline = timeouts.total != own.total;
-        let plan = destination.plan().within(&timeouts);
+        let plan = destination.plan().within(&timeouts).for_request(exchange.id.as_str());
         let sent = worker
             .upstreams
             .send(upstream, plan, &mut request, &mut exchange.attempts)

@@ -171,7 +171,10 @@ async fn serve(
     if let Some(notes) = exchange.notes() {
         notes.goes_to(&to.upstream.name);
     }
-    let plan = to.plan().within(deadline.as_deref().unwrap_or(&to.timeouts));
+    let plan = to
+        .plan()
+        .within(deadline.as_deref().unwrap_or(&to.timeouts))
+        .for_request(exchange.id.as_str());
     let sent = worker
         .upstreams
         .send(&to.upstream, plan, &mut request, &mut exchange.attempts)

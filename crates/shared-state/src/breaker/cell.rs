@@ -3,7 +3,7 @@
 use super::probes::Probes;
 use super::rule::BreakerRule;
 use super::shards::{Shards, slot};
-use super::state::{Cause, Counts, State, Trace};
+use super::state::{Cause, Counts, State};
 use crate::time::Moment;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::fmt;
@@ -67,12 +67,12 @@ pub(super) enum Suspicion {
 }
 
 /// What a harvest brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Harvest {
     /// Since the last one.
     pub(super) counts: Counts,
-    /// The last failure among them that was traced.
-    pub(super) trace: Option<Trace>,
+    /// The request of the last failure among them.
+    pub(super) request_id: Option<String>,
 }
 
 /// Whether an attempt may be made.
@@ -99,7 +99,7 @@ pub enum Verdict {
 
 /// What an attempt tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Evidence {
+pub struct Evidence<'e> {
     /// How it ended.
     pub verdict: Verdict,
     /// Whether its head came later than `slow_after`, or had not come by then when the client left.
@@ -108,8 +108,8 @@ pub struct Evidence {
     pub admitted: Moment,
     /// Of a probe, its number.
     pub probe: Option<u64>,
-    /// Trace and span of the attempt, where it has any.
-    pub trace: Option<Trace>,
+    /// The id of the request that it was made for; empty where it has none.
+    pub request_id: &'e str,
 }
 
 /// What a refused request is told where a probe is under way or could be at any moment.
@@ -206,7 +206,7 @@ impl BreakerCell {
     }
 
     /// An attempt has ended. A few atomic operations on a line of the thread's own where it succeeded.
-    pub fn record(&self, now: Moment, evidence: Evidence) {
+    pub fn record(&self, now: Moment, evidence: Evidence<'_>) {
         let _ = now;
         if let Some(number) = evidence.probe {
             self.probe_ended(number, &evidence);
@@ -229,7 +229,7 @@ impl BreakerCell {
                 } else if verdict == Verdict::Success {
                     self.ran_out();
                 }
-                self.shards.of(slot()).bad(failed, slow, evidence.trace);
+                self.shards.of(slot()).bad(failed, slow, evidence.request_id);
                 self.tip();
             }
         }
@@ -242,7 +242,7 @@ impl BreakerCell {
         }
     }
 
-    fn probe_ended(&self, number: u64, evidence: &Evidence) {
+    fn probe_ended(&self, number: u64, evidence: &Evidence<'_>) {
         let verdict = match evidence.verdict {
             // A slow probe is no proof that the service is well.
             Verdict::Success if evidence.slow && self.rule.load().slow_rate.is_some() => Verdict::Failure,
@@ -250,7 +250,7 @@ impl BreakerCell {
         };
         if self.probes.ended(number, verdict) {
             if verdict == Verdict::Failure {
-                self.shards.of(slot()).traced(evidence.trace);
+                self.shards.of(slot()).note(true, evidence.request_id);
             }
             self.wake();
         }
@@ -301,7 +301,7 @@ impl BreakerCell {
         }
     }
 
-    /// Why it opened last, until it is closed: what a refusal's span links to. Costs two atomic operations.
+    /// Why it opened last, until it is closed: what a refusal is followed back to. Costs two atomic operations.
     #[must_use]
     pub fn cause(&self) -> Option<Arc<Cause>> {
         self.cause.load_full()
@@ -330,11 +330,11 @@ impl BreakerCell {
 
     /// Takes what was counted since the last time.
     pub(super) fn harvest(&self) -> Harvest {
-        let (mut counts, trace) = self.shards.drain();
+        let (mut counts, request_id) = self.shards.drain();
         // A run that goes on is told again with what comes.
         let run = self.run.load(Ordering::Relaxed);
         counts.run = self.longest.swap(run, Ordering::Relaxed).max(run);
-        Harvest { counts, trace }
+        Harvest { counts, request_id }
     }
 
     /// Begins to count anew.

@@ -248,7 +248,7 @@ impl Breaker {
             self.cause = Reason {
                 node: call.from.name.clone(),
                 by: Criterion::Probe.number(),
-                trace: ask.trace.clone(),
+                request_id: ask.request_id.clone(),
                 counts: vec![(call.from.name.clone(), counts)],
             };
             self.trip(now, call.chance);
@@ -343,7 +343,7 @@ impl Breaker {
                 self.cause = Reason {
                     node: call.from.name.clone(),
                     by: by.number(),
-                    trace: ask.trace.clone(),
+                    request_id: ask.request_id.clone(),
                     counts,
                 };
                 let quiet = now.saturating_sub(self.quiet_since);

@@ -29,5 +29,5 @@ pub use desk::{Desk, Step, TICK};
 pub use ledger::BreakerLedger;
 pub use node::{Change, Seen};
 pub use rule::{BreakerKey, BreakerRule, Failure, Failures};
-pub use state::{Cause, Counts, Criterion, Kind, State, Trace};
+pub use state::{Cause, Counts, Criterion, Kind, State};
 pub use wire::{Answer, Ask, Call, Caller, Hex, Numbers, Opinion, Phase, Reply, Report, Told, Unreadable};

@@ -16,7 +16,7 @@ use super::cell::BreakerCell;
 use super::evidence::{Window, part};
 use super::ledger::DECISIONS;
 use super::rule::{BreakerKey, BreakerRule};
-use super::state::{Cause, Counts, Kind, Trace};
+use super::state::{Cause, Counts, Kind};
 use super::wire::{Answer, Ask, Caller, Hex, Numbers, Opinion, Phase, Report, Told, micros};
 use crate::time::Moment;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ pub(super) struct BreakerNode {
     untold: Window,
     /// Counted, and not told yet.
     carried: Counts,
-    trace: Option<Trace>,
+    /// The request of the last failure among it.
+    request_id: Option<String>,
     /// Told, and not known to be heard.
     pending: Option<Pending>,
     seq: u64,
@@ -79,7 +80,7 @@ struct Known {
 struct Pending {
     seq: u64,
     counts: Counts,
-    trace: Option<Trace>,
+    request_id: Option<String>,
 }
 
 /// What holds for all breakers of a node.
@@ -122,7 +123,7 @@ impl BreakerNode {
             untold: Window::default(),
             all: Counts::default(),
             carried: Counts::default(),
-            trace: None,
+            request_id: None,
             pending: None,
             seq: 0,
             lease: Lease::default(),
@@ -199,9 +200,9 @@ impl BreakerNode {
             }
             self.own.add(part, counts);
             self.carried = self.carried.and(counts);
-            self.trace = harvest.trace.or(self.trace.take());
-        } else if harvest.trace.is_some() {
-            self.trace = harvest.trace;
+            self.request_id = harvest.request_id.or(self.request_id.take());
+        } else if harvest.request_id.is_some() {
+            self.request_id = harvest.request_id;
         }
         let own = self.own.sum();
         let floor = rule.floor(if self.local.is_some() { 1 } else { live });
@@ -237,7 +238,7 @@ impl BreakerNode {
         if let Some(report) = report {
             ask.lease = report;
             if report.failed > 0 {
-                ask.trace = Hex::trace(self.trace);
+                ask.request_id = self.request_id.clone().unwrap_or_default();
             }
         }
         let must = self.must_ask || self.local.is_some() || self.ask_at.is_some_and(|at| at <= now);
@@ -260,13 +261,13 @@ impl BreakerNode {
             self.pending = Some(Pending {
                 seq: self.seq,
                 counts: std::mem::take(&mut self.carried),
-                trace: self.trace.take(),
+                request_id: self.request_id.take(),
             });
         }
         if let Some(pending) = &self.pending {
             ask.seq = pending.seq;
             ask.counts = pending.counts;
-            ask.trace = Hex::trace(pending.trace);
+            ask.request_id = pending.request_id.clone().unwrap_or_default();
         }
     }
 
@@ -355,7 +356,7 @@ impl BreakerNode {
         self.cell.forget();
         self.own.clear();
         self.carried = Counts::default();
-        self.trace = None;
+        self.request_id = None;
         self.pending = None;
         self.wish = false;
     }
@@ -382,7 +383,7 @@ fn empty(key: Hex, rule: Numbers) -> Ask {
         trips: 0,
         seq: 0,
         counts: Counts::default(),
-        trace: Hex::default(),
+        request_id: String::new(),
         wish: false,
         lease: Report::default(),
         opinion: Opinion::None,

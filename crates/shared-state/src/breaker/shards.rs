@@ -1,10 +1,13 @@
 //! Counters that threads add to without meeting, and one task collects.
 
-use super::state::{Counts, Trace};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use super::state::Counts;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, TryLockError};
 
 /// How many there are: threads beyond that share.
 const SHARDS: usize = 8;
+/// The most bytes of a request's id that are kept.
+const LONGEST: usize = 128;
 
 /// Counters in lines of their own.
 #[derive(Debug, Default)]
@@ -17,11 +20,9 @@ pub(super) struct Shard {
     calls: AtomicU32,
     failed: AtomicU32,
     slow: AtomicU32,
-    /// Somebody writes or reads the trace. Who finds it so goes without: another failure is as good.
-    busy: AtomicBool,
-    /// Whether there is one.
-    told: AtomicBool,
-    trace: [AtomicU64; 3],
+    /// The request whose attempt failed last, or was slow where none failed; empty for none. Who finds it locked goes
+    /// without: another one is as good.
+    request_id: Mutex<String>,
 }
 
 /// The calling thread's number, dealt in the order in which threads first ask.
@@ -52,13 +53,13 @@ impl Shards {
         })
     }
 
-    /// Takes what is there, and the trace of a failure among it.
-    pub(super) fn drain(&self) -> (Counts, Option<Trace>) {
-        let mut trace = None;
+    /// Takes what is there, and the request of a failure among it.
+    pub(super) fn drain(&self) -> (Counts, Option<String>) {
+        let mut request_id = None;
         let counts = self.0.iter().fold(Counts::default(), |sum, shard| {
             // Bad ones first: one that is added in between is a call now and bad the next time, never the other way.
             let (failed, slow) = (take(&shard.failed), take(&shard.slow));
-            trace = shard.take_trace().or(trace);
+            request_id = shard.take_request_id().or(request_id.take());
             sum.and(Counts {
                 calls: take(&shard.calls),
                 failed,
@@ -66,7 +67,7 @@ impl Shards {
                 run: 0,
             })
         });
-        (counts, trace)
+        (counts, request_id)
     }
 }
 
@@ -84,42 +85,32 @@ impl Shard {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn bad(&self, failed: bool, slow: bool, trace: Option<Trace>) {
+    pub(super) fn bad(&self, failed: bool, slow: bool, request_id: &str) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         if slow {
             self.slow.fetch_add(1, Ordering::Release);
         }
         if failed {
             self.failed.fetch_add(1, Ordering::Release);
-            self.traced(trace);
+        }
+        self.note(failed, request_id);
+    }
+
+    /// Keeps the id of a request; of one that did not fail, where there is none.
+    pub(super) fn note(&self, failed: bool, request_id: &str) {
+        let kept = match self.request_id.try_lock() {
+            Ok(kept) => Some(kept),
+            Err(TryLockError::Poisoned(kept)) => Some(kept.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut kept) = kept.filter(|kept| failed || kept.is_empty()) {
+            kept.clear();
+            kept.push_str(request_id.get(..LONGEST).unwrap_or(request_id));
         }
     }
 
-    /// Keeps the trace of a failure.
-    pub(super) fn traced(&self, trace: Option<Trace>) {
-        let Some(Trace { trace, span }) = trace else { return };
-        if self.busy.swap(true, Ordering::Acquire) {
-            return;
-        }
-        let id = u128::from_be_bytes(trace);
-        let words = [(id >> 64) as u64, id as u64, u64::from_be_bytes(span)];
-        for (cell, word) in self.trace.iter().zip(words) {
-            cell.store(word, Ordering::Relaxed);
-        }
-        self.told.store(true, Ordering::Relaxed);
-        self.busy.store(false, Ordering::Release);
-    }
-
-    fn take_trace(&self) -> Option<Trace> {
-        if !self.told.load(Ordering::Relaxed) || self.busy.swap(true, Ordering::Acquire) {
-            return None;
-        }
-        let [high, low, span] = [0, 1, 2].map(|part: usize| self.trace[part].load(Ordering::Relaxed));
-        self.told.store(false, Ordering::Relaxed);
-        self.busy.store(false, Ordering::Release);
-        Some(Trace {
-            trace: (u128::from(high) << 64 | u128::from(low)).to_be_bytes(),
-            span: span.to_be_bytes(),
-        })
+    fn take_request_id(&self) -> Option<String> {
+        let mut kept = self.request_id.try_lock().ok()?;
+        (!kept.is_empty()).then(|| std::mem::take(&mut *kept))
     }
 }

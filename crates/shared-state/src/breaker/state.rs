@@ -62,15 +62,6 @@ pub struct Counts {
     pub run: u32,
 }
 
-/// Which attempt it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Trace {
-    /// The trace's id.
-    pub trace: [u8; 16],
-    /// The span's.
-    pub span: [u8; 8],
-}
-
 /// By what it was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -94,8 +85,8 @@ pub struct Cause {
     pub node: String,
     /// By what.
     pub by: Criterion,
-    /// The last failure of that evidence, where it was traced.
-    pub trace: Option<Trace>,
+    /// The id of the request that was the last failure of that evidence; of one that was slow, where none failed.
+    pub request_id: Option<String>,
     /// What each node had counted within the window, by name.
     pub counts: Vec<(String, Counts)>,
 }

@@ -5,7 +5,7 @@
 
 use super::probes::MOST;
 use super::rule::{BreakerRule, millionths};
-use super::state::{Cause, Counts, Criterion, Kind, Trace};
+use super::state::{Cause, Counts, Criterion, Kind};
 use crate::key::KeyId;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -54,8 +54,8 @@ pub struct Ask {
     pub seq: u64,
     /// The evidence: of attempts that belong to `epoch`.
     pub counts: Counts,
-    /// The last failure among it, in hexadecimal: trace and span.
-    pub trace: Hex,
+    /// The id of the request that was the last failure among it.
+    pub request_id: String,
     /// A request waits to be a probe.
     pub wish: bool,
     /// How the probes of the caller's lease stand; of epoch 0 where it has none.
@@ -181,7 +181,7 @@ pub struct Told {
 pub struct Reason {
     pub(super) node: String,
     pub(super) by: u8,
-    pub(super) trace: Hex,
+    pub(super) request_id: String,
     pub(super) counts: Vec<(String, Counts)>,
 }
 
@@ -301,35 +301,6 @@ impl Hex {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    pub(super) fn trace(trace: Option<Trace>) -> Self {
-        use std::fmt::Write;
-        let mut text = String::new();
-        if let Some(Trace { trace, span }) = trace {
-            for byte in trace.iter().chain(&span) {
-                // A String takes every write.
-                let _ = write!(text, "{byte:02x}");
-            }
-        }
-        Self(text)
-    }
-
-    /// None where it is no trace with its span.
-    pub(super) fn to_trace(&self) -> Option<Trace> {
-        let text = self.0.as_bytes();
-        let mut bytes = [0; 24];
-        if text.len() != 2 * bytes.len() {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        let (trace, span) = bytes.split_at(16);
-        Some(Trace {
-            trace: trace.try_into().ok()?,
-            span: span.try_into().ok()?,
-        })
-    }
 }
 
 // === impl Reason ===
@@ -349,7 +320,7 @@ impl Reason {
         Some(Arc::new(Cause {
             node: self.node.clone(),
             by,
-            trace: self.trace.to_trace(),
+            request_id: (!self.request_id.is_empty()).then(|| self.request_id.clone()),
             counts: self.counts.clone(),
         }))
     }

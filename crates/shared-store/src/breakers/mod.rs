@@ -204,7 +204,7 @@ impl Inner {
             match (&change.cause, change.to) {
                 (Some(cause), _) => tracing::warn!(
                     upstream, %route, from, to, by = cause.by.name(), node = %cause.node, shared = change.shared,
-                    "a breaker opened"
+                    request_id = cause.request_id.as_deref().unwrap_or_default(), "a breaker opened"
                 ),
                 (None, Kind::Suspect) => {
                     tracing::warn!(upstream, %route, from, to, "too few nodes see an upstream fail to open its breaker");

@@ -59,6 +59,8 @@ members! {
     LIMIT = "limit";
     /// A limit that would have refused it, were it not a `dry_run`.
     LIMIT_ON_TRIAL = "limit.dry_run";
+    /// The request whose failure opened the breaker that refused it, on this node or another.
+    BREAKER = "breaker.request_id";
     /// Bytes of the answer's body that were sent.
     SENT = "http.response.body.size";
     /// How it ended, where the request became a tunnel: as the label `why` of `sluice_tunnels_ended_total`. Sizes and

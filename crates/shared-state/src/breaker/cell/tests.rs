@@ -42,17 +42,17 @@ fn woken() -> (BreakerCell, Arc<Wakes>) {
     (cell, wakes)
 }
 
-fn ended(verdict: Verdict) -> Evidence {
+fn ended(verdict: Verdict) -> Evidence<'static> {
     Evidence {
         verdict,
         slow: false,
         admitted: Moment(MS),
         probe: None,
-        trace: None,
+        request_id: "",
     }
 }
 
-fn slow(verdict: Verdict) -> Evidence {
+fn slow(verdict: Verdict) -> Evidence<'static> {
     Evidence {
         slow: true,
         ..ended(verdict)
@@ -222,11 +222,8 @@ fn what_all_threads_count_is_harvested_once() {
     let cell = BreakerCell::new(Arc::new(rule()));
     let threads = 4;
     let mut sum = Counts::default();
-    let trace = Trace {
-        trace: [0xab; 16],
-        span: [0xcd; 8],
-    };
-    let mut traced = None;
+    let request_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut named = None;
     thread::scope(|scope| {
         let counting: Vec<_> = (0..threads)
             .map(|_| {
@@ -238,7 +235,7 @@ fn what_all_threads_count_is_harvested_once() {
                             Verdict::Success
                         };
                         let evidence = Evidence {
-                            trace: Some(trace),
+                            request_id,
                             ..ended(verdict)
                         };
                         cell.record(Moment(2 * MS), evidence);
@@ -249,11 +246,30 @@ fn what_all_threads_count_is_harvested_once() {
         while counting.iter().any(|thread| !thread.is_finished()) {
             let harvest = cell.harvest();
             sum = sum.and(harvest.counts);
-            traced = harvest.trace.or(traced);
+            named = harvest.request_id.or(named.take());
         }
     });
     let harvest = cell.harvest();
     let sum = sum.and(harvest.counts);
     assert_eq!((sum.calls, sum.failed), (threads * EACH, threads * EACH / 4));
-    assert_eq!(harvest.trace.or(traced), Some(trace), "a trace is whole or none");
+    assert_eq!(harvest.request_id.or(named).as_deref(), Some(request_id));
+}
+
+#[test]
+fn of_what_speaks_against_a_service_the_last_failure_is_named_and_a_slow_one_where_none_failed() {
+    let cell = BreakerCell::new(Arc::new(rule()));
+    let named = |evidence: Evidence<'static>, request_id| {
+        cell.record(Moment(2 * MS), Evidence { request_id, ..evidence });
+    };
+    named(ended(Verdict::Success), "well");
+    assert_eq!(cell.harvest().request_id, None);
+    named(slow(Verdict::Success), "slow");
+    assert_eq!(cell.harvest().request_id.as_deref(), Some("slow"));
+    named(ended(Verdict::Failure), "first");
+    named(ended(Verdict::Failure), "last");
+    named(slow(Verdict::Success), "slow");
+    assert_eq!(cell.harvest().request_id.as_deref(), Some("last"));
+    let long: &'static str = "a".repeat(200).leak();
+    named(ended(Verdict::Failure), long);
+    assert_eq!(cell.harvest().request_id.map(|id| id.len()), Some(128));
 }

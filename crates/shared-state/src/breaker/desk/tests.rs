@@ -83,7 +83,7 @@ fn fail(cell: &BreakerCell, talk: &Talk, times: usize) {
                 slow: false,
                 admitted,
                 probe: None,
-                trace: None,
+                request_id: "",
             };
             cell.record(admitted, evidence);
         }

@@ -1,7 +1,7 @@
 //! A node without the store: it asks a ledger of its own, with the same numbers, which is forgotten when the store is back.
 
 use super::super::ledger::Breaker;
-use super::super::wire::{Ask, Call, Hex, Numbers, micros};
+use super::super::wire::{Ask, Call, Numbers, micros};
 use super::shown::Change;
 use super::{BreakerNode, Known, View, empty, part_of};
 use crate::time::Moment;
@@ -58,7 +58,7 @@ impl BreakerNode {
             epoch: local.known.epoch,
             seq: local.seq,
             counts: std::mem::take(&mut self.carried),
-            trace: Hex::trace(self.trace),
+            request_id: self.request_id.clone().unwrap_or_default(),
             wish: std::mem::take(&mut self.wish),
             lease: report,
             ..empty(self.id.clone(), numbers)
@@ -87,15 +87,16 @@ impl BreakerNode {
             self.begin_anew(now);
             return;
         }
-        let mut trace = self.trace;
+        let mut request_id = self.request_id.take();
         if !local.known.phase.passes() {
             self.begin_anew(now);
             if let (Some(cause), true) = (&local.known.cause, untold.is_empty()) {
                 untold = cause.counts.iter().fold(untold, |sum, (_, counts)| sum.and(*counts));
             }
-            trace = local.known.cause.as_ref().and_then(|cause| cause.trace).or(trace);
+            let cause = local.known.cause.as_ref();
+            request_id = cause.and_then(|cause| cause.request_id.clone()).or(request_id);
         }
         self.carried = untold;
-        self.trace = trace;
+        self.request_id = request_id;
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Node {
 pub(super) enum Event {
     Poll(usize, u64),
     Request(usize),
-    Ended(usize, u32, Evidence),
+    Ended(usize, u32, Evidence<'static>),
     AtStore(usize, u32, u64, Box<Call>),
     AtNode(usize, u32, u64, Box<Reply>),
     GivenUp(usize, u32, u64),
@@ -430,7 +430,7 @@ impl World {
             slow: false,
             admitted: moment,
             probe,
-            trace: None,
+            request_id: "",
         };
         // Some never tell how they ended.
         if self.rng.f64() >= self.plan.silent {

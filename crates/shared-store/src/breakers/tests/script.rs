@@ -69,11 +69,7 @@ fn ask(rng: &mut fastrand::Rng, key: &Hex, rule: Numbers, known: Option<&Told>, 
             slow: rng.u32(0..=calls),
             run: rng.u32(0..=calls),
         },
-        trace: serde_json::from_str(&format!(
-            "\"{}\"",
-            if rng.bool() { "ab".repeat(24) } else { String::new() }
-        ))
-        .unwrap(),
+        request_id: if rng.bool() { "ab".repeat(16) } else { String::new() },
         wish: rng.bool(),
         lease,
         opinion: match rng.u8(0..12) {

@@ -2,7 +2,7 @@
 
 use crate::redis::tests::server::Server;
 use crate::{BreakerView, Config, Driver, Forced, Members, RedisSettings, SharedMemory, SharedStore};
-use sluice_shared_state::breaker::{Admission, BreakerCell, Criterion, Evidence, Failures, Kind, Trace, Verdict};
+use sluice_shared_state::breaker::{Admission, BreakerCell, Criterion, Evidence, Failures, Kind, Verdict};
 use sluice_shared_state::{BreakerKey, BreakerRule};
 use sluice_telemetry::Metrics;
 use std::sync::Arc;
@@ -77,10 +77,7 @@ impl Node {
             slow: false,
             admitted,
             probe,
-            trace: Some(Trace {
-                trace: [7; 16],
-                span: [8; 8],
-            }),
+            request_id: "4bf92f3577b34da6a3ce929d0e0e4736",
         };
         self.cell.record(self.store.now(), evidence);
         admission
@@ -145,7 +142,7 @@ async fn a_life(nodes: Vec<Node>) {
     let opened = nodes[2].does(Kind::Open).await;
     let cause = opened.cause.clone().unwrap();
     assert_eq!(cause.by, Criterion::FailureRate);
-    assert_eq!(cause.trace.unwrap().trace, [7; 16]);
+    assert_eq!(cause.request_id.as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
     let counted: u32 = cause.counts.iter().map(|(_, counts)| counts.failed).sum();
     assert!(counted >= 20, "on evidence of both: {cause:?}");
     for node in &nodes {

@@ -131,7 +131,7 @@ local function probed(b, r, ask)
   if b.phase ~= HALF_OPEN or epoch ~= b.epoch or not is_caller(b.holder) then return end
   local ended = succeeded + failed + said_nothing
   if failed > 0 then
-    b.cause = { from[1], BY_PROBE, ask.trace, { { from[1], { ended, failed, 0, failed } } } }
+    b.cause = { from[1], BY_PROBE, ask.request_id, { { from[1], { ended, failed, 0, failed } } } }
     trip(b, r)
   elseif succeeded >= b.probes then
     b.quiet_since = now
@@ -263,7 +263,7 @@ end
 local function decide(b, r, ask)
   local by, who = judge(b, r)
   if by ~= 0 then
-    b.cause = { from[1], by, ask.trace, who }
+    b.cause = { from[1], by, ask.request_id, who }
     local lived_down = math.floor(math.max(now - b.quiet_since, 0) / math.max(10 * r.open_for, 1))
     b.trips = math.max(b.trips - lived_down, 0)
     trip(b, r)
@@ -351,7 +351,7 @@ end
 local answers, published = {}, {}
 for i = 1, #asks do
   local ask = {}
-  ask.key, ask.rule, ask.epoch, ask.phase, ask.left, ask.trips, ask.seq, ask.counts, ask.trace, ask.wish, ask.lease,
+  ask.key, ask.rule, ask.epoch, ask.phase, ask.left, ask.trips, ask.seq, ask.counts, ask.request_id, ask.wish, ask.lease,
     ask.opinion = unpack(asks[i])
   local b
   local kept = redis.call('GET', KEYS[i + 2])
