@@ -7,7 +7,7 @@ use crate::rfc3339;
 use serde::{Deserialize, Serialize};
 use sluice_document::nearest;
 use sluice_shared_state::BreakerKey;
-use sluice_shared_state::breaker::{Cause, Counts};
+use sluice_shared_state::breaker::{Cause, Counts, numbered_together};
 use sluice_shared_store::SharedStore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -95,7 +95,8 @@ pub(crate) fn merged(
     }
 }
 
-/// One breaker. Who acts on the newest decision of the cluster speaks for all; of equals the node that was asked.
+/// One breaker. Who acts on the newest decision of the cluster speaks for all; of equals, and of nodes that have no store
+/// in common, the node that was asked.
 pub(crate) fn one(
     here: &str,
     key: &BreakerKey,
@@ -110,9 +111,11 @@ pub(crate) fn one(
             Some((report.node.as_str(), breaker))
         })
         .collect();
-    let speaks = nodes
-        .iter()
-        .max_by_key(|(node, breaker)| (breaker.shared, breaker.epoch, *node == here));
+    let asked = nodes.iter().find(|(node, _)| *node == here);
+    let speaks = nodes.iter().max_by_key(|(node, breaker)| {
+        let in_order = asked.is_none_or(|(_, asked)| numbered_together(asked.epoch, breaker.epoch));
+        (breaker.shared, in_order, breaker.epoch, *node == here)
+    });
     let (upstream, route) = (
         key.upstream.to_string(),
         key.route.as_ref().map(|(gateway, id)| format!("{gateway}/{id}")),
@@ -290,6 +293,18 @@ mod tests {
             (view.state.as_str(), view.counts.calls, view.counts.run),
             ("open", 20, 2)
         );
+    }
+
+    #[test]
+    fn of_nodes_that_each_have_a_store_of_their_own_the_asked_one_speaks() {
+        let reports = [
+            of("n1", vec![breaker("orders", "open", 5 << 20 | 2, true)]),
+            of("n2", vec![breaker("orders", "closed", 6 << 20 | 1, true)]),
+        ];
+        for (asked, state) in [("n1", "open"), ("n2", "closed")] {
+            let view = one(asked, &key("orders"), &reports, &Overrides::default()).unwrap();
+            assert_eq!(view.state, state);
+        }
     }
 
     #[test]

@@ -90,6 +90,12 @@ pub(super) const BEGIN: u64 = 1_000_000;
 /// Trips beyond which it does not stay open longer.
 const DOUBLINGS: u32 = 5;
 
+/// Whether one store, in one of its lives, has numbered both decisions: others are in no order.
+#[must_use]
+pub fn numbered_together(one: u64, other: u64) -> bool {
+    one >> DECISIONS == other >> DECISIONS
+}
+
 // === impl BreakerLedger ===
 
 impl BreakerLedger {

@@ -26,7 +26,7 @@ mod wire;
 
 pub use cell::{Admission, BreakerCell, Evidence, Verdict};
 pub use desk::{Desk, Step, TICK};
-pub use ledger::BreakerLedger;
+pub use ledger::{BreakerLedger, numbered_together};
 pub use node::{Change, Seen};
 pub use rule::{BreakerKey, BreakerRule, Failure, Failures};
 pub use state::{Cause, Counts, Criterion, Kind, State};
