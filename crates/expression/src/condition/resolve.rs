@@ -13,8 +13,8 @@ use crate::parse::{self, Step};
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 use std::ops::Range;
 
-/// Reads an expression whose names are resolved: the variables, and what names them. For a stack of [`super::STACK`]
-/// bytes.
+/// Reads an expression whose names are resolved: the variables, and what names them. For a stack of
+/// [`STACK`](super::compiled::STACK) bytes.
 pub(super) fn resolved(
     text: &str,
     scope: &Scope,
@@ -54,7 +54,7 @@ pub(super) fn resolved(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(super) fn for_the_interpreter(text: &str, scope: &Scope, wanted: Kind) -> (Vec<Variable>, IdedExpr) {
-    let big = std::thread::Builder::new().stack_size(super::STACK);
+    let big = std::thread::Builder::new().stack_size(super::compiled::STACK);
     std::thread::scope(|threads| {
         let compiler = big.spawn_scoped(threads, || resolved(text, scope, wanted).unwrap());
         compiler.unwrap().join().unwrap()

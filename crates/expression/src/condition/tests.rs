@@ -59,7 +59,7 @@ fn is_native(text: &str) -> bool {
             _ => true,
         }
     }
-    native(&compiled(text).0.root)
+    native(compiled(text).0.root())
 }
 
 /// What is said of it, and of which piece of the text.
@@ -493,7 +493,7 @@ proptest! {
         // The same expression, all of it left to cel.
         let (variables, whole) = resolve::for_the_interpreter(&text, &scope(), kind::Kind::Truth);
         for request in &requests {
-            let native = compiled.root.evaluate(&compiled.variables, request);
+            let native = compiled.root().evaluate(compiled.variables(), request);
             let interpreted = interpret::evaluate(&whole, &variables, request);
             prop_assert_eq!(native, interpreted, "{} of {:?}", text, request);
         }

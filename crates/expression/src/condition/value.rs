@@ -1,6 +1,6 @@
 //! A text that is made of a request's values.
 
-use super::compile;
+use super::compiled::Compiled;
 use super::error::ConditionError;
 use super::interpret::{self, Variable};
 use super::kind::Kind;
@@ -8,19 +8,12 @@ use super::native::{Failed, Node, literal, variable};
 use crate::field::{Field, Inputs, Scope};
 use cel::common::ast::{Expr, IdedExpr, operators};
 use cel::parser::Expression;
-use std::fmt;
 use std::sync::Arc;
 
 /// A text that is made of a request's values, such as `client.ip`, `'all'` or
 /// `request.headers['x-tenant'] + ':' + params.id`. Bounded as a condition is.
-#[derive(Clone)]
-pub struct Value(Arc<Compiled>);
-
-struct Compiled {
-    source: Box<str>,
-    variables: Arc<[Variable]>,
-    root: Piece,
-}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value(Arc<Compiled<Piece>>);
 
 /// A part of a text that is a text itself. Values are named by the number of their variable.
 #[derive(Debug)]
@@ -44,25 +37,20 @@ impl Value {
     ///
     /// Everything that is wrong with it; of a text that is no CEL, the first.
     pub fn parse(text: &str, scope: &Scope) -> Result<Self, Vec<ConditionError>> {
-        let (variables, root) = compile(text, scope, Kind::Text, Piece::of)?;
-        Ok(Self(Arc::new(Compiled {
-            source: text.into(),
-            variables,
-            root,
-        })))
+        Compiled::parse(text, scope, Kind::Text, Piece::of).map(Self)
     }
 
     /// As it was written.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.0.source
+        self.0.source()
     }
 
     /// The value, where it is nothing else.
     #[must_use]
     pub fn as_field(&self) -> Option<&Field> {
-        match &self.0.root {
-            Piece::Variable(index) => self.0.variables.get(*index).map(Variable::field),
+        match self.0.root() {
+            Piece::Variable(index) => self.0.variables().get(*index).map(Variable::field),
             _ => None,
         }
     }
@@ -70,7 +58,7 @@ impl Value {
     /// Appends it. A request that lacks a value which it needs has none: then nothing is appended, and the answer is no.
     pub fn append<I: Inputs + Sync>(&self, inputs: &I, out: &mut String) -> bool {
         let before = out.len();
-        let made = self.0.root.append(&self.0.variables, inputs, out).is_ok();
+        let made = self.0.root().append(self.0.variables(), inputs, out).is_ok();
         if !made {
             out.truncate(before);
         }
@@ -79,29 +67,13 @@ impl Value {
 
     /// The values that it names, in the order of the text; some may be named twice.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
-        self.0.variables.iter().map(Variable::field)
+        self.0.fields()
     }
 
     /// Bytes, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let patterns = self.0.variables.iter().map(Variable::memory).sum::<usize>();
-        size_of::<Compiled>() + 64 * self.0.source.len() + patterns
-    }
-}
-
-impl PartialEq for Value {
-    /// What is written alike means the same in every scope that takes it.
-    fn eq(&self, other: &Self) -> bool {
-        self.source() == other.source()
-    }
-}
-
-impl Eq for Value {}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Value").field(&self.source()).finish()
+        self.0.memory()
     }
 }
 
@@ -248,9 +220,9 @@ mod tests {
             "request.headers[?'x'].orValue('none') + client.ip",
             "request.method == 'GET' ? client.ip : (params.id == '1' ? 'a' : 'b')",
         ] {
-            assert!(is_native(&compiled(text).0.root), "{text}");
+            assert!(is_native(compiled(text).0.root()), "{text}");
         }
-        assert!(!is_native(&compiled("request.host.lowerAscii()").0.root));
+        assert!(!is_native(compiled("request.host.lowerAscii()").0.root()));
         assert_eq!(compiled("client.ip").as_field(), Some(&Field::ClientIp));
         assert_eq!(compiled("'' + client.ip").as_field(), None);
     }
