@@ -68,18 +68,13 @@ impl SpanCell {
 
     /// See [`Cell::take`](super::Cell::take).
     pub fn take(&self, now: Moment, cost: u32) -> (Take, bool) {
-        let (take, nudge) = again(|| self.try_take(now, cost)).unwrap_or_else(|| (Take::Unknown, self.notes.nudge()));
-        // Who waits for the store is counted when it has answered.
-        if take != Take::Unknown {
-            self.notes.ask(cost);
-        }
-        (take, nudge)
+        self.notes.take(cost, || self.try_take(now, cost))
     }
 
     /// See [`Cell::peek`](super::Cell::peek).
     #[must_use]
     pub fn peek(&self, now: Moment, cost: u32) -> Take {
-        let found = again(|| {
+        self.notes.peek(cost, || {
             let plan = self.plan.load();
             let place = plan.place(now);
             if let Some(place) = place
@@ -96,12 +91,7 @@ impl SpanCell {
                 Ok(_) if plan.waits => Take::Unknown,
                 Ok(_) => Take::Refused(Refusal::Spent(plan.wait(now))),
             })
-        });
-        if let Some(Take::Refused(_)) = found {
-            // Nobody will take it, and it was asked for all the same.
-            self.notes.ask(cost);
-        }
-        found.unwrap_or(Take::Unknown)
+        })
     }
 
     /// See [`Cell::give_back`](super::Cell::give_back). While a new plan is on its way for long it counts as used.

@@ -4,7 +4,8 @@
 //! then turns the number to it; in between a worker finds the two unlike and looks again. So nothing is ever taken by a
 //! plan that holds no more, and what was left at the moment of the change is known exactly.
 
-use super::super::demand::Asked;
+use super::Take;
+use crate::limit::demand::Asked;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -101,6 +102,26 @@ impl Notes {
     /// Whether nobody said yet that somebody should look.
     pub(super) fn nudge(&self) -> bool {
         !self.nudged.load(Ordering::Relaxed) && !self.nudged.swap(true, Ordering::Relaxed)
+    }
+
+    /// Takes, and counts what was asked for. The flag says that somebody should look.
+    pub(super) fn take(&self, cost: u32, attempt: impl FnMut() -> Option<(Take, bool)>) -> (Take, bool) {
+        let (take, nudge) = again(attempt).unwrap_or_else(|| (Take::Unknown, self.nudge()));
+        // Who waits for the store is counted when it has answered.
+        if take != Take::Unknown {
+            self.ask(cost);
+        }
+        (take, nudge)
+    }
+
+    /// Looks what a [`take`](Self::take) would give.
+    pub(super) fn peek(&self, cost: u32, attempt: impl FnMut() -> Option<Take>) -> Take {
+        let found = again(attempt).unwrap_or(Take::Unknown);
+        if let Take::Refused(_) = found {
+            // Nobody will take it, and it was asked for all the same.
+            self.ask(cost);
+        }
+        found
     }
 
     /// Somebody looks. Tells what was asked for since ever.
