@@ -1,7 +1,7 @@
 //! How messages are changed, so that a protocol is broken on purpose.
 
-use super::{Broken, Reply, Request};
-use sluice_shared_state::ledger::Call;
+use super::scene::Broken;
+use sluice_shared_state::ledger::{Call, Reply, Request};
 
 pub(super) fn call(how: Option<Broken>, request: &mut Request) {
     match (how, &mut request.call) {
