@@ -1,31 +1,28 @@
 //! The engine without I/O.
 
+mod keys;
+mod node;
+mod serve;
+
 use super::budget::Budget;
 use super::requests::{Requests, Waiter};
 use super::rounds::{Done, Gathering, Round};
 use super::table::Table;
-use super::{AskedPart, Asking, Message, Settled};
-use crate::backend::{CALL, Partition};
+use super::{Asking, Message};
+use crate::backend::Partition;
 use crate::config::Config;
-use crate::limits::charge::Charge;
 use crate::limits::handle::Common;
 use crate::limits::tally::Counts;
 use crate::limits::{Here, Source, holds};
 use crate::store::Members;
+use node::{Node, Side};
 use sluice_shared_state::guard::HEARTBEAT;
-use sluice_shared_state::ledger::{From, Header};
-use sluice_shared_state::limit::{KeyNode, Refusal, Take, Token, View, Waiters};
-use sluice_shared_state::{KeyId, Moment, OnFailure, Rule, limit};
-use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use sluice_shared_state::ledger::Header;
+use sluice_shared_state::limit::{Take, Waiters};
+use sluice_shared_state::{KeyId, Moment};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// Requests that may be held back for one key.
-const DELAYED: usize = 1024;
 
 /// Keys that are looked at in one turn because something concerns all of them.
 const SWEEP: usize = 256;
@@ -50,42 +47,10 @@ pub(super) struct Core {
     leaving: Vec<oneshot::Sender<()>>,
 }
 
-/// This node among the others.
-#[derive(Debug)]
-struct Node {
-    from: From,
-    name: Arc<str>,
-    live: Vec<Arc<str>>,
-    without: u32,
-    chance: fastrand::Rng,
-}
-
-/// One partition of the store, as last heard.
-#[derive(Debug, Clone, Copy)]
-struct Side {
-    epoch: u64,
-    reached: bool,
-    /// Since when it is not reached, where it is not.
-    away: Moment,
-    /// The node went on without it, and it has not heard so.
-    local: bool,
-    round_trip: Duration,
-    /// When it was last called.
-    called: Moment,
-}
-
 // === impl Core ===
 
 impl Core {
     pub(super) fn new(config: &Config, common: Arc<Common>, partitions: u16) -> Self {
-        let side = Side {
-            epoch: 0,
-            reached: true,
-            away: Moment::default(),
-            local: false,
-            round_trip: Duration::from_millis(1),
-            called: Moment::default(),
-        };
         Self {
             counts: common.book.counts(),
             table: Table::new(config.keys),
@@ -94,7 +59,7 @@ impl Core {
             budget: Budget::new(config.new_keys_per_second),
             lives: 0,
             node: Node::new(&config.node),
-            partitions: vec![side; usize::from(partitions)],
+            partitions: vec![Side::new(); usize::from(partitions)],
             dirty: Vec::new(),
             sweep: None,
             leaving: Vec::new(),
@@ -351,80 +316,6 @@ impl Core {
         }
     }
 
-    /// Where the key of a part stands, new or not. Where too many are new, what is said instead.
-    fn place(&mut self, now: Moment, part: &AskedPart) -> Result<u32, Settled> {
-        if let Some(place) = self.table.find(part.key) {
-            self.numbers(now, place, &part.rule);
-            return Ok(place);
-        }
-        let overflow = self.common.overflow(&part.rule);
-        if part.key == overflow {
-            return Ok(self.meet(now, part.key, &part.rule));
-        }
-        let room = match self.budget.take(now) {
-            Ok(()) => self.room(now),
-            Err(until) => {
-                self.common.shed_until(until);
-                false
-            }
-        };
-        if room {
-            return Ok(self.meet(now, part.key, &part.rule));
-        }
-        self.common.book.shed.fetch_add(1, Ordering::Relaxed);
-        match part.rule.on_failure {
-            OnFailure::Local => Ok(match self.table.find(overflow) {
-                Some(place) => place,
-                None => self.meet(now, overflow, &part.rule),
-            }),
-            OnFailure::Open => Err(Settled::Open),
-            OnFailure::Closed => Err(Settled::Refused(Refusal::NoStore, Source::Local)),
-        }
-    }
-
-    /// Whether there is room for one more, if need be in place of another.
-    fn room(&mut self, now: Moment) -> bool {
-        if self.table.is_full()
-            && let Some(place) = self.table.spare(now)
-        {
-            self.evict(now, place);
-        }
-        !self.table.is_full()
-    }
-
-    fn meet(&mut self, now: Moment, key: KeyId, rule: &Arc<Rule>) -> u32 {
-        self.lives += 1;
-        let node = KeyNode::new(key, Arc::clone(rule), now).of_life(self.lives);
-        self.common.cells.insert(key, Arc::clone(node.cell()));
-        // There is at least one partition.
-        let partition = Partition::of(key, self.partitions.len() as u16);
-        self.table.insert(node, partition)
-    }
-
-    fn numbers(&mut self, now: Moment, place: u32, rule: &Arc<Rule>) {
-        if let Some(entry) = self.table.get(place)
-            && rule.version > entry.node.rule().version
-        {
-            entry.node.set_rule(now, Arc::clone(rule));
-            self.mark(place);
-        }
-    }
-
-    /// Forgets a key; what it holds goes back, and whoever waits at it is judged by what is known.
-    fn evict(&mut self, now: Moment, place: u32) {
-        let Some(entry) = self.table.get(place) else { return };
-        let view = self.node.view(&self.partitions[usize::from(entry.partition.0)]);
-        let (request, partition) = (entry.node.leave(now, &view), entry.partition);
-        entry.waiting.append(&mut entry.delayed);
-        if let Some(request) = request {
-            self.gathering.add(partition, None, request);
-        }
-        self.serve(now, place, 0, true);
-        if let Some(entry) = self.table.remove(place) {
-            self.common.cells.remove(entry.node.key());
-        }
-    }
-
     fn mark(&mut self, place: u32) {
         if let Some(entry) = self.table.get(place)
             && !std::mem::replace(&mut entry.dirty, true)
@@ -465,161 +356,6 @@ impl Core {
                 .is_some_and(|entry| !entry.calls && entry.delayed.is_empty())
         {
             self.evict(now, place);
-        }
-    }
-
-    /// Tells those who wait at a key what is known now; `instant` tokens are the store's own gift to them. With `last`
-    /// nobody waits on.
-    fn serve(&mut self, now: Moment, place: u32, mut instant: u64, last: bool) {
-        let Some(entry) = self.table.get(place) else { return };
-        if entry.waiting.is_empty() && instant == 0 {
-            return;
-        }
-        let (cell, rule) = (Arc::clone(entry.node.cell()), Arc::clone(entry.node.rule()));
-        let mut waiting = std::mem::take(&mut entry.waiting);
-        let (places, mut nudged) = (holds(&rule), false);
-        waiting.retain(|waiter| {
-            if !self.requests.waits(waiter.request) {
-                return false;
-            }
-            let cost = u64::from(waiter.cost);
-            let settled = if instant >= cost {
-                instant -= cost;
-                let token = places.then(|| place_of(waiter.cost));
-                Settled::Granted(Charge::new(self.common.clock, &cell, token), Source::Store)
-            } else {
-                let (take, nudge) = cell.take(now, waiter.cost);
-                nudged |= nudge;
-                match take {
-                    Take::Taken(token) => self.granted(&cell, token),
-                    Take::Refused(Refusal::Spent(next)) if now + next <= waiter.patient_until && !next.is_zero() => {
-                        return !self.delay(now, place, *waiter, next);
-                    }
-                    Take::Refused(why) => Settled::Refused(why, self.by(place)),
-                    Take::Unknown if !last => return true,
-                    Take::Unknown => match rule.on_failure {
-                        OnFailure::Open => Settled::Open,
-                        OnFailure::Closed => Settled::Refused(Refusal::NoStore, Source::Local),
-                        OnFailure::Local => Settled::Refused(Refusal::Spent(CALL), Source::Local),
-                    },
-                }
-            };
-            self.requests.settle(waiter.request, waiter.part, settled);
-            false
-        });
-        if let Some(entry) = self.table.get(place) {
-            // Most keys are cold, and keep no room for those who waited once.
-            entry.waiting = if waiting.is_empty() { VecDeque::new() } else { waiting };
-        }
-        if places && instant > 0 {
-            // Who wanted them is gone. Other tokens for those who wait are spent already, by the store's books.
-            cell.give_back(now, place_of(instant.try_into().unwrap_or(u32::MAX)));
-        }
-        if nudged {
-            self.mark(place);
-        }
-    }
-
-    /// Those who wait for tokens that were on their way.
-    fn serve_delayed(&mut self, now: Moment, place: u32) {
-        while let Some(entry) = self.table.get(place)
-            && let Some(&waiter) = entry.delayed.front()
-        {
-            let cell = Arc::clone(entry.node.cell());
-            let settled = if !self.requests.waits(waiter.request) {
-                None
-            } else {
-                match cell.take(now, waiter.cost).0 {
-                    Take::Taken(token) => Some(self.granted(&cell, token)),
-                    Take::Refused(Refusal::Spent(next)) if now + next <= waiter.patient_until && !next.is_zero() => {
-                        return self.table.schedule(place, now + next);
-                    }
-                    Take::Refused(why) => Some(Settled::Refused(why, self.by(place))),
-                    Take::Unknown => {
-                        // The store has to be asked again.
-                        let entry = self.table.get(place).map(|entry| &mut entry.waiting);
-                        entry.into_iter().for_each(|waiting| waiting.push_back(waiter));
-                        None
-                    }
-                }
-            };
-            if let Some(entry) = self.table.get(place) {
-                entry.delayed.pop_front();
-            }
-            if let Some(settled) = settled {
-                self.requests.settle(waiter.request, waiter.part, settled);
-            }
-        }
-    }
-
-    /// Holds a request back until its tokens come. Not where too many are held back: then it is refused.
-    fn delay(&mut self, now: Moment, place: u32, waiter: Waiter, next: Duration) -> bool {
-        let source = self.by(place);
-        let Some(entry) = self.table.get(place) else {
-            return false;
-        };
-        if entry.delayed.len() >= DELAYED {
-            let settled = Settled::Refused(Refusal::Spent(next), source);
-            self.requests.settle(waiter.request, waiter.part, settled);
-            return true;
-        }
-        entry.delayed.push_back(waiter);
-        self.table.schedule(place, now + next);
-        true
-    }
-
-    fn granted(&self, cell: &Arc<sluice_shared_state::limit::Cell>, token: Token) -> Settled {
-        let charge = Charge::new(self.common.clock, cell, Some(token));
-        Settled::Granted(charge, token.source.into())
-    }
-
-    /// Who knows that a key is spent, when a request had to ask.
-    fn by(&mut self, place: u32) -> Source {
-        let partition = self
-            .table
-            .get(place)
-            .map_or(Partition::default(), |entry| entry.partition);
-        match self.partitions[usize::from(partition.0)].reached {
-            true => Source::Store,
-            false => Source::Local,
-        }
-    }
-}
-
-/// Places that the store gave to requests that wait: they are in use as if they had been taken.
-fn place_of(cost: u32) -> Token {
-    Token {
-        cost,
-        source: limit::Source::Lease,
-        generation: 0,
-    }
-}
-
-// === impl Node ===
-
-impl Node {
-    fn new(name: &str) -> Self {
-        let name: Arc<str> = name.into();
-        Self {
-            // A process that starts again must be another one: the system's randomness, not a clock.
-            from: From::new(&name, RandomState::new().hash_one("boot")),
-            live: vec![Arc::clone(&name)],
-            name,
-            without: 0,
-            chance: fastrand::Rng::new(),
-        }
-    }
-
-    fn view(&mut self, side: &Side) -> View<'_> {
-        View {
-            from: self.from,
-            epoch: side.epoch,
-            reached: side.reached,
-            away: side.away,
-            name: &self.name,
-            live: &self.live,
-            round_trip: side.round_trip,
-            chance: self.chance.u64(..),
         }
     }
 }
