@@ -1,13 +1,9 @@
 //! Real snapshots under real threads: each request is served wholly by one version, and old versions go.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Parts, changes, compile_onto, parts, request};
 use sluice_snapshot::{Published, Snapshot};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::{Parts, changes, compile_onto, parts, request};
 
 /// Every path of a version goes to routes that are named after it, among a hundred that never change.
 fn yaml(version: u64) -> String {

@@ -1,10 +1,7 @@
 //! The router beside a matcher that is too simple to be wrong: every route at every path is looked at, what matches is
 //! sorted by the rule as docs/routing.md states it, and the first wins. Over generated documents and requests.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Parts, Request, changes, compile_onto};
 use http::Method;
 use ipnet::IpNet;
 use proptest::collection::vec;
@@ -20,7 +17,6 @@ use sluice_snapshot::Snapshot;
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
-use support::{Parts, Request, changes, compile_onto};
 
 /// What can be compared: smaller first.
 type Rank = (

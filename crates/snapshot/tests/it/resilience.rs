@@ -1,14 +1,10 @@
 //! What is done when targets fail, compiled: defaults, what a route has over its upstreams, what stays as it was.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{changes, compile, compile_onto, parts};
 use sluice_shared_state::breaker::Failure;
 use sluice_snapshot::{CompileError, Destination, Fallback, Route, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{changes, compile, compile_onto, parts};
 
 const S: Duration = Duration::from_secs(1);
 

@@ -1,10 +1,6 @@
 //! Which route takes a request: the rule of docs/routing.md, by example.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use support::{changes, compile, compile_onto, expect, parts, request};
+use crate::support::{changes, compile, compile_onto, expect, parts, request};
 
 /// One gateway for any host, with these routes.
 fn with_routes(routes: &str) -> String {

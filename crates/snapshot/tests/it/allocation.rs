@@ -1,15 +1,11 @@
 //! A look-up takes no memory: counted by an allocator that knows which thread it serves.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::compile;
 use http::HeaderMap;
 use sluice_http_semantics::path::Path;
 use sluice_snapshot::{Answer, Lookup, Published};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use support::compile;
 
 struct Counting;
 

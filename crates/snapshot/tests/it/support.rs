@@ -1,7 +1,5 @@
 //! Documents as text, compiled whole or by what changed; requests in one line.
 
-#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sluice_document::{Document, Format, PartKey, decode_part, parse, split};
 use sluice_http_semantics::path::Path;
@@ -54,10 +52,6 @@ pub fn compile_onto(prev: &Snapshot, changes: Vec<Change>) -> Result<Snapshot, C
 
 pub fn compile(yaml: &str) -> Snapshot {
     compile_onto(&Snapshot::empty(), changes(&Parts::new(), &parts(yaml))).unwrap()
-}
-
-pub fn refused(yaml: &str) -> CompileError {
-    compile_onto(&Snapshot::empty(), changes(&Parts::new(), &parts(yaml))).unwrap_err()
 }
 
 /// `GET shop.example.com/orders/7?x=1`.
