@@ -1,9 +1,6 @@
 //! Which target gets a request, and how its name becomes an address.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use futures_util::future::BoxFuture;
 use sluice_upstream::{
     Balance, Body, Lookup, Meters, Plan, Resolver, SendErrorKind, Spec, TargetSpec, Upstreams, Which,
@@ -12,7 +9,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::*;
 use tokio::net::TcpListener;
 
 fn weighted(backends: &[(&Backend, u16)], balance: Balance) -> Spec {

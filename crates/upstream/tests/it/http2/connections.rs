@@ -1,6 +1,6 @@
 //! How many connections there are, who waits for one, and when they end.
 
-use crate::peer::*;
+use super::peer::*;
 use crate::support::*;
 use futures_util::future::join_all;
 use http_body_util::BodyExt;

@@ -1,7 +1,5 @@
 //! A backend that is scripted byte by byte, and the rig that sends to it. All on one thread.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
-
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;

@@ -1,14 +1,10 @@
 //! Kept connections: used again, replaced when they died, never with somebody else's bytes.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use sluice_upstream::{Body, Replaced, SendErrorKind, Which};
 use std::cell::Cell;
 use std::rc::Rc;
-use support::*;
 use tokio::net::TcpListener;
 
 #[test]

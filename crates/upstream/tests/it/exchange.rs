@@ -1,16 +1,12 @@
 //! One request and its answer: framing, trailers, early and interim answers, time-outs.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use sluice_upstream::{Body, BodyError, SendErrorKind};
 use std::cell::RefCell;
 use std::rc::Rc;
-use support::*;
 
 #[test]
 fn a_known_length_is_told_and_an_unknown_one_is_chunked() {

@@ -145,16 +145,6 @@ impl Peer {
         }
     }
 
-    /// The next reset.
-    pub async fn reset_of(&mut self, id: u32) -> Option<u32> {
-        loop {
-            let frame = self.frame().await?;
-            if frame.kind == RST_STREAM && frame.id == id {
-                return Some(frame.code());
-            }
-        }
-    }
-
     /// Whatever comes until the other side closes.
     pub async fn rest(&mut self) {
         while self.frame().await.is_some() {}

@@ -1,16 +1,12 @@
 //! What is tried again, where, and how often at most.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use sluice_shared_state::breaker::Failures;
 use sluice_upstream::{Body, BodyError, Reading, Retried, Retry, SendErrorKind, Spec, Which};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use support::*;
 use tokio::net::TcpListener;
 
 /// Whatever fails is tried again, so often in all and without a pause.

@@ -1,6 +1,6 @@
 //! Who waits for whom: slow readers, long uploads, both directions at once, those who leave.
 
-use crate::peer::*;
+use super::peer::*;
 use crate::support::*;
 use futures_util::future::join_all;
 use http_body_util::BodyExt;

@@ -1,14 +1,10 @@
 //! What each time-out bounds, and what it does not.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use sluice_upstream::{Body, BodyError, SendErrorKind, Which};
 use std::time::Duration;
-use support::*;
 
 #[test]
 fn each_time_out_ends_what_it_bounds() {

@@ -1,6 +1,6 @@
 //! What the target gets and what comes back.
 
-use crate::peer::*;
+use super::peer::*;
 use crate::support::*;
 use http::HeaderMap;
 use sluice_upstream::{Body, BodyError, HostPolicy, SendErrorKind};

@@ -1,10 +1,7 @@
 //! Behind a real HTTP/1.1 server on the same thread, as in a worker: requests of many clients,
 //! bodies that stream from one connection to the other.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -12,7 +9,6 @@ use sluice_transport::{Io, Limits};
 use sluice_upstream::{Attempts, Body, Incoming, Plan};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

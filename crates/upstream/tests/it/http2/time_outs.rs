@@ -1,6 +1,6 @@
 //! What each time-out bounds, for a stream among others.
 
-use crate::peer::*;
+use super::peer::*;
 use crate::support::*;
 use sluice_upstream::{Body, SendErrorKind, Which};
 use std::cell::RefCell;

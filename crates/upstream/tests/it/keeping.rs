@@ -1,12 +1,8 @@
 //! How long connections are kept, and what a change of the configuration does to them.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use sluice_upstream::{Body, Plan};
 use std::time::Duration;
-use support::*;
 
 #[test]
 fn what_may_not_be_kept_is_closed() {

@@ -1,12 +1,8 @@
 //! Answers that begin before their request has ended.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use http_body_util::BodyExt;
 use sluice_upstream::{BodyError, SendErrorKind};
-use support::*;
 
 #[test]
 fn an_early_refusal_is_passed_on_and_the_body_read_no_further() {

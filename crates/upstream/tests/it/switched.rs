@@ -1,13 +1,9 @@
 //! Connections on which the target switched protocols.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Backend, Rig, on_worker, request, until};
 use bytes::Bytes;
 use http::{Request, Response};
 use sluice_upstream::{Attempts, Body, Plan, SendError, SendErrorKind, Switched};
-use support::{Backend, Rig, on_worker, request, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n";

@@ -1,16 +1,12 @@
 //! Which targets get requests: what requests meet there, and what checks find.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::*;
 use http::uri::PathAndQuery;
 use sluice_upstream::{Active, Balance, Body, HealthRule, Meters, Passive, SendErrorKind, Spec, Targets};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use support::*;
 
 /// A service that can be told how to answer.
 struct Service {

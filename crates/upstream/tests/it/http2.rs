@@ -1,10 +1,5 @@
 //! HTTP/2 to targets: what passes, what is sent again and what is not, and who waits for whom.
 
-#![allow(clippy::unwrap_used, unreachable_pub, dead_code)]
-
-#[path = "../support/mod.rs"]
-mod support;
-
 mod connections;
 mod flow;
 mod messages;

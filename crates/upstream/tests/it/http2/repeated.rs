@@ -1,7 +1,7 @@
 //! What is sent again: what the target says that it has not looked at, and nothing else that may
 //! not be repeated.
 
-use crate::peer::*;
+use super::peer::*;
 use crate::support::*;
 use futures_util::future::join_all;
 use sluice_upstream::{Body, BodyError, Replaced, SendErrorKind};
