@@ -1,5 +1,4 @@
 //! Nodes on loopback, and things between them that misbehave.
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

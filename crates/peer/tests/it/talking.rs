@@ -1,13 +1,10 @@
 //! Nodes that belong together: calls, statuses, patience, restarts.
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::nodes::*;
 use sluice_peer::{BindError, CallError, Lane, Link, Patience, Peer, Timings};
 
 #[tokio::test]

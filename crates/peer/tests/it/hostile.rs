@@ -1,14 +1,11 @@
 //! Nodes that do not belong together, and those who are no nodes.
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod common;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::*;
+use crate::nodes::*;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use sluice_peer::{CallError, Identity, Lane, Link, Secret};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
