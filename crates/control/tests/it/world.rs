@@ -1,6 +1,4 @@
 //! Nodes of one process over real links and real disks, without listeners for traffic.
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
-#![allow(dead_code, reason = "each test file uses its share")]
 
 use sluice_consensus::{OpenOptions, Store, Timings};
 use sluice_control::{Actor, ChangeReply, ChangeRequest, Config, Control, Refusal, Target, TrialRequest, Wait};
@@ -217,10 +215,9 @@ impl Node {
     }
 
     pub(crate) async fn serves(&self, version: u64) {
-        eventually(&format!("{} serves version {version}", self.name), || async {
-            self.control.live_version() == version
-        })
-        .await;
+        let mut live = self.published.live_changed();
+        let served = timeout(BOUND, live.wait_for(|live| live.version == version)).await;
+        assert!(served.is_ok(), "{} does not serve version {version}", self.name);
     }
 
     /// A stop in order.

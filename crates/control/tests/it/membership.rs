@@ -1,10 +1,7 @@
 //! Forming, entering, leaving.
-#![allow(clippy::unwrap_used)]
 
-mod world;
-
+use crate::world::{World, answering, eventually, request, start, whole, wipe};
 use sluice_control::{Freshness, MemberOp, Refusal, Role};
-use world::{World, answering, eventually, request, start, whole, wipe};
 
 fn actor() -> sluice_control::Actor {
     request(whole(&answering("x"))).actor

@@ -1,11 +1,8 @@
 //! What happens, told to who listens, over real links and disks.
-#![allow(clippy::unwrap_used)]
 
-mod world;
-
+use crate::world::{World, answering, request, whole};
 use sluice_control::Hears;
 use std::time::Duration;
-use world::{World, answering, request, whole};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_is_told_to_who_listens_and_again_to_who_comes_back() {

@@ -1,14 +1,11 @@
 //! Breakers that operators set by hand, over real links and disks.
-#![allow(clippy::unwrap_used)]
 
-mod world;
-
+use crate::world::{Node, World, answering, eventually, start};
 use sluice_control::{Actor, BreakerAct, BreakerOrder, BreakerOrdered, BreakerView, Hears, Refusal};
 use sluice_shared_state::breaker::{Admission, BreakerCell, Failures};
 use sluice_shared_state::{BreakerKey, BreakerRule};
 use std::sync::Arc;
 use std::time::Duration;
-use world::{Node, World, answering, eventually, start};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -44,7 +41,7 @@ fn refuses(node: &Node, cell: &BreakerCell) -> bool {
 }
 
 impl Node {
-    async fn order(&self, upstream: &str, act: BreakerAct) -> Result<BreakerOrdered, Refusal> {
+    async fn order_breaker(&self, upstream: &str, act: BreakerAct) -> Result<BreakerOrdered, Refusal> {
         let order = BreakerOrder {
             upstream: upstream.to_owned(),
             route: None,
@@ -82,7 +79,7 @@ async fn a_breaker_set_by_hand_is_so_on_all_nodes_at_once_with_who_and_why() {
     let cells: Vec<_> = nodes.iter().map(|node| cell(node, "orders")).collect();
     let mut listener = nodes[2].control.listen(None);
     let ordered = nodes[1]
-        .order("orders", BreakerAct::Open { lasting: HOUR })
+        .order_breaker("orders", BreakerAct::Open { lasting: HOUR })
         .await
         .unwrap();
     assert_eq!((ordered.live.len(), ordered.pending), (3, vec![]));
@@ -107,11 +104,11 @@ async fn a_breaker_set_by_hand_is_so_on_all_nodes_at_once_with_who_and_why() {
     assert!(told.contains("forced_open") && told.contains("it burns"), "{told}");
 
     let closed = nodes[0]
-        .order("orders", BreakerAct::Close { lasting: HOUR })
+        .order_breaker("orders", BreakerAct::Close { lasting: HOUR })
         .await
         .unwrap();
     assert_eq!(closed.breaker.unwrap().state, "forced_closed");
-    let released = nodes[2].order("orders", BreakerAct::Release).await.unwrap();
+    let released = nodes[2].order_breaker("orders", BreakerAct::Release).await.unwrap();
     assert_eq!((released.live.len(), released.breaker.unwrap().set), (3, None));
     for (node, cell) in nodes.iter().zip(&cells) {
         assert!(!refuses(node, cell));
@@ -133,7 +130,7 @@ async fn an_override_outlives_its_leader_and_a_restart_and_holds_what_is_left_of
         .position(|node| Some(&node.name) == view.leader.as_ref())
         .unwrap();
     let ordered = nodes[leader]
-        .order("orders", BreakerAct::Open { lasting: HOUR })
+        .order_breaker("orders", BreakerAct::Open { lasting: HOUR })
         .await
         .unwrap();
     let until = ordered.breaker.unwrap().set.unwrap().until;
@@ -164,14 +161,17 @@ async fn an_override_is_over_in_time_and_leaves_nothing_behind() {
     let nodes = formed(&world).await;
     let cells: Vec<_> = nodes.iter().map(|node| cell(node, "orders")).collect();
     let lasting = Duration::from_secs(1);
-    nodes[0].order("orders", BreakerAct::Open { lasting }).await.unwrap();
+    nodes[0]
+        .order_breaker("orders", BreakerAct::Open { lasting })
+        .await
+        .unwrap();
     for (node, cell) in nodes.iter().zip(&cells) {
         eventually("the breaker decides by itself again", || async { !refuses(node, cell) }).await;
     }
     // The leader has taken the record away: there is nothing to release.
     eventually("the record is gone", || async {
         matches!(
-            nodes[1].order("orders", BreakerAct::Release).await,
+            nodes[1].order_breaker("orders", BreakerAct::Release).await,
             Err(Refusal::NotFound { .. })
         )
     })
@@ -185,13 +185,16 @@ async fn without_a_majority_nothing_is_set_and_what_is_set_is_over_in_time_all_t
     let mut nodes = formed(&world).await;
     let cell = cell(&nodes[0], "orders");
     let lasting = Duration::from_secs(3);
-    nodes[0].order("orders", BreakerAct::Open { lasting }).await.unwrap();
+    nodes[0]
+        .order_breaker("orders", BreakerAct::Open { lasting })
+        .await
+        .unwrap();
     for node in nodes.split_off(1) {
         node.stop().await;
     }
     assert!(
         nodes[0]
-            .order("orders", BreakerAct::Close { lasting: HOUR })
+            .order_breaker("orders", BreakerAct::Close { lasting: HOUR })
             .await
             .is_err(),
         "there is no majority"
@@ -208,11 +211,15 @@ async fn without_a_majority_nothing_is_set_and_what_is_set_is_over_in_time_all_t
 async fn a_breaker_that_no_node_has_is_not_set_and_the_nearest_name_is_told() {
     let world = World::of(1);
     let nodes = formed(&world).await;
-    let none = nodes[0].order("orders", BreakerAct::Open { lasting: HOUR }).await;
+    let none = nodes[0]
+        .order_breaker("orders", BreakerAct::Open { lasting: HOUR })
+        .await;
     assert!(none.unwrap_err().to_string().contains("`breaker` in the document"));
     let _cell = cell(&nodes[0], "orders");
-    let near = nodes[0].order("oders", BreakerAct::Open { lasting: HOUR }).await;
+    let near = nodes[0]
+        .order_breaker("oders", BreakerAct::Open { lasting: HOUR })
+        .await;
     assert!(near.unwrap_err().to_string().ends_with("did you mean orders?"));
-    let unset = nodes[0].order("orders", BreakerAct::Release).await;
+    let unset = nodes[0].order_breaker("orders", BreakerAct::Release).await;
     assert!(matches!(unset, Err(Refusal::NotFound { .. })), "{unset:?}");
 }

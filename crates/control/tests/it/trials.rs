@@ -1,14 +1,11 @@
 //! Versions that are tried first, over real links and disks.
-#![allow(clippy::unwrap_used)]
 
-mod world;
-
+use crate::world::{Node, World, answering, eventually, request, start, whole};
 use sluice_control::{
     Actor, ChangeReply, ChangeRequest, Freshness, Refusal, Target, TrialOp, TrialOrder, TrialOutcome, TrialRequest,
     Wait,
 };
 use std::time::Duration;
-use world::{Node, World, answering, request, start, whole};
 
 fn tried(text: &str, on: &[&str], confirm_within: Option<u64>) -> ChangeRequest {
     let mut change = request(whole(&answering(text)));
@@ -159,7 +156,7 @@ async fn a_version_on_one_node_is_live_there_alone_over_restarts_until_it_is_pro
         back.is_ready().await;
         nodes.insert(n, back);
         assert_eq!(live(&nodes), [1, 1, 2]);
-        world::eventually("the others are live again", || async {
+        eventually("the others are live again", || async {
             nodes[n].control.safe_to_stop().is_ok()
         })
         .await;

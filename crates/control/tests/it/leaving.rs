@@ -1,10 +1,7 @@
 //! Who has left the cluster, or was put out of it, knows so and changes nothing there.
-#![allow(clippy::unwrap_used)]
 
-mod world;
-
+use crate::world::{Node, World, answering, eventually, request, start, whole};
 use sluice_control::{Actor, Freshness, MemberOp, Refusal};
-use world::{Node, World, answering, eventually, request, start, whole};
 
 fn actor() -> Actor {
     request(whole(&answering("x"))).actor

@@ -1,12 +1,9 @@
 //! Limits as any node tells of them, over real links and disks; what is counted is counted in the memory of this process.
-#![allow(clippy::unwrap_used)]
 
-mod world;
-
+use crate::world::{Node, World, eventually};
 use sluice_control::Refusal;
 use sluice_shared_store::{Ask, Decision, Outcome};
 use std::time::Duration;
-use world::{Node, World, eventually};
 
 const LIMITED: &str = "\
 gateways:

@@ -1,10 +1,7 @@
 //! A change's way through three nodes.
-#![allow(clippy::unwrap_used)]
 
-mod world;
-
+use crate::world::{World, answering, eventually, part, request, start, whole};
 use sluice_control::{Freshness, Refusal, Target, Wait};
-use world::{World, answering, part, request, start, whole};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_made_through_any_node_is_live_on_all() {
@@ -108,7 +105,7 @@ async fn a_node_that_cannot_serve_a_change_stops_it_by_name_unless_it_is_forced(
     assert_eq!(reply.live, ["n1", "n2"]);
     assert_eq!(reply.pending[0].name, "n3");
     assert!(reply.pending[0].why.contains("partner"), "{}", reply.pending[0].why);
-    world::eventually("n3 says so; it never served anything else", || async {
+    eventually("n3 says so; it never served anything else", || async {
         let ready = nodes[2].control.ready();
         !ready.ready && ready.degraded.iter().any(|degraded| degraded.what == "version")
     })
@@ -248,7 +245,7 @@ async fn a_token_made_on_one_node_opens_another_until_it_is_revoked() {
         .create_token("ci", sluice_control::TokenRole::Viewer, actor())
         .await
         .unwrap();
-    world::eventually("the token has arrived", || async {
+    eventually("the token has arrived", || async {
         nodes[2].control.authenticate(&token).is_some()
     })
     .await;
@@ -260,7 +257,7 @@ async fn a_token_made_on_one_node_opens_another_until_it_is_revoked() {
             .is_err()
     );
     nodes[1].control.revoke_token("ci", actor()).await.unwrap();
-    world::eventually("the token is gone", || async {
+    eventually("the token is gone", || async {
         nodes[2].control.authenticate(&token).is_none()
     })
     .await;
@@ -281,7 +278,7 @@ async fn a_node_that_cannot_serve_the_present_version_keeps_the_last_one_over_a_
         nodes[1].control.change(forced).await.unwrap();
     }
     let third = nodes.remove(2);
-    world::eventually("n3 says that it cannot", || async {
+    eventually("n3 says that it cannot", || async {
         third.control.ready().degraded.iter().any(|one| one.what == "version")
     })
     .await;
