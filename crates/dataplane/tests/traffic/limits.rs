@@ -9,6 +9,31 @@ use crate::node::{Node, forwarding, run};
 use serde_json::Value;
 use sluice_shared_store::{Driver, RedisSettings, SharedMemory};
 
+/// A window that ends in no test, kept by the node alone where its store is busy.
+const HOURLY: &str = "per: 1h, delay: 10s, on_failure: local";
+
+/// A node with limits in front of a service that answers all, and a client of it.
+struct Limited {
+    backend: Backend,
+    node: Node,
+    client: Client,
+}
+
+impl Limited {
+    /// With one route, which has these.
+    async fn by(limits: &str) -> Self {
+        Self::of(|url| forwarding(url, &format!(", rate_limits: [{limits}]"))).await
+    }
+
+    /// With a document made for the address of the service.
+    async fn of(document: impl FnOnce(&str) -> String) -> Self {
+        let backend = Backend::answering(|_| ok("ok")).await;
+        let node = Node::new(&document(&backend.url()));
+        let client = node.client().await;
+        Self { backend, node, client }
+    }
+}
+
 pub fn body(answer: &Answer) -> Value {
     serde_json::from_str(answer.text()).unwrap()
 }
@@ -25,10 +50,12 @@ pub async fn ask(client: &mut Client, path: &str, times: usize) -> Vec<u16> {
 #[test]
 fn what_is_over_the_limit_is_refused_and_never_reaches_the_service() {
     run(async {
-        let backend = Backend::answering(|_| ok("ok")).await;
-        let limits = ", rate_limits: [{ name: orders, limit: 3, per: 1h, delay: 10s, on_failure: local }]";
-        let node = Node::new(&forwarding(&backend.url(), limits));
-        let mut client = node.client().await;
+        let limits = format!("{{ name: orders, limit: 3, {HOURLY} }}");
+        let Limited {
+            backend,
+            node,
+            mut client,
+        } = Limited::by(&limits).await;
         for left in [2, 1, 0] {
             let answer = client.get("/").await;
             assert_eq!(answer.status, 200);
@@ -69,10 +96,8 @@ fn what_is_over_the_limit_is_refused_and_never_reaches_the_service() {
 #[test]
 fn keys_are_counted_apart_and_requests_without_the_value_together() {
     run(async {
-        let backend = Backend::answering(|_| ok("ok")).await;
-        let limits = ", rate_limits: [{ name: tenants, limit: 1, per: 1h, delay: 10s, on_failure: local, key: \"request.headers['x-tenant']\" }]";
-        let node = Node::new(&forwarding(&backend.url(), limits));
-        let mut client = node.client().await;
+        let limits = format!("{{ name: tenants, limit: 1, {HOURLY}, key: \"request.headers['x-tenant']\" }}");
+        let mut limited = Limited::by(&limits).await;
         for (field, status) in [
             ("X-Tenant: a\r\n", 200),
             ("X-Tenant: b\r\n", 200),
@@ -81,14 +106,15 @@ fn keys_are_counted_apart_and_requests_without_the_value_together() {
             ("", 429),
             ("X-Tenant: \r\n", 429),
         ] {
-            let answer = client.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n")).await;
+            let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n");
+            let answer = limited.client.ask(&request).await;
             assert_eq!(answer.status, status, "{field:?}");
         }
         let long = "x".repeat(5_000);
         for (last, status) in [("a", 200), ("b", 200), ("a", 429)] {
             let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: {long}{last}\r\n\r\n");
             assert_eq!(
-                client.ask(&request).await.status,
+                limited.client.ask(&request).await.status,
                 status,
                 "a long value counts to its end"
             );
@@ -99,20 +125,15 @@ fn keys_are_counted_apart_and_requests_without_the_value_together() {
 #[test]
 fn a_client_behind_trusted_proxies_is_counted_by_its_address_however_it_is_written() {
     run(async {
-        let backend = Backend::answering(|_| ok("ok")).await;
-        let document = forwarding(
-            &backend.url(),
-            ", rate_limits: [{ name: clients, limit: 2, per: 1h, delay: 10s, on_failure: local }]",
-        )
-        .replace(
-            "    routes:",
-            "    trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n    routes:",
-        );
-        let node = Node::new(&document);
-        let mut client = node.client().await;
+        let mut limited = Limited::of(|url| {
+            let limits = format!(", rate_limits: [{{ name: clients, limit: 2, {HOURLY} }}]");
+            let proxies = "    trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n    routes:";
+            forwarding(url, &limits).replace("    routes:", proxies)
+        })
+        .await;
         let mut status = async |from: &str| {
             let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {from}\r\n\r\n");
-            client.ask(&request).await.status
+            limited.client.ask(&request).await.status
         };
         for (from, expected) in [
             ("192.0.2.1", 200),
@@ -130,19 +151,25 @@ fn a_client_behind_trusted_proxies_is_counted_by_its_address_however_it_is_writt
     });
 }
 
-#[test]
-fn answers_of_the_document_are_limited_too_and_what_is_on_trial_refuses_nobody() {
-    run(async {
-        let document = "gateways:
+/// A document that answers by itself: limited, with a limit on trial, and freely.
+fn own_answers() -> String {
+    format!(
+        "gateways:
   web:
     hosts: [\"*\"]
     routes:
-      - { path: /text, respond: { text: hello }, rate_limits: [{ name: texts, limit: 1, per: 1h, delay: 10s, on_failure: local }] }
-      - { path: /away, redirect: { to: /text }, rate_limits: [{ name: aways, limit: 1, per: 1h, delay: 10s, on_failure: local }] }
-      - { path: /trial, respond: { text: hello }, rate_limits: [{ name: trial, limit: 1, per: 1h, delay: 10s, on_failure: local, dry_run: true }] }
-      - { path: /free, respond: { text: hello } }
-";
-        let node = Node::new(document);
+      - {{ path: /text, respond: {{ text: hello }}, rate_limits: [{{ name: texts, limit: 1, {HOURLY} }}] }}
+      - {{ path: /away, redirect: {{ to: /text }}, rate_limits: [{{ name: aways, limit: 1, {HOURLY} }}] }}
+      - {{ path: /trial, respond: {{ text: hello }}, rate_limits: [{{ name: trial, limit: 1, {HOURLY}, dry_run: true }}] }}
+      - {{ path: /free, respond: {{ text: hello }} }}
+"
+    )
+}
+
+#[test]
+fn answers_of_the_document_are_limited_too_and_what_is_on_trial_refuses_nobody() {
+    run(async {
+        let node = Node::new(&own_answers());
         let mut client = node.client().await;
         let mut get = async |path| {
             let answer = client.get(path).await;
@@ -190,25 +217,15 @@ fn the_services_own_fields_are_replaced_on_limited_routes_alone() {
 #[test]
 fn a_request_waits_for_a_token_that_is_on_its_way() {
     run(async {
-        let backend = Backend::answering(|_| ok("ok")).await;
-        let limits = ", rate_limits: [{ name: slow, limit: 1, per: 100ms, delay: 10s }]";
-        let node = Node::new(&forwarding(&backend.url(), limits));
-        let mut client = node.client().await;
-        assert_eq!(ask(&mut client, "/", 4).await, [200; 4]);
+        let mut limited = Limited::by("{ name: slow, limit: 1, per: 100ms, delay: 10s }").await;
+        assert_eq!(ask(&mut limited.client, "/", 4).await, [200; 4]);
     });
 }
 
 #[test]
 fn the_access_log_names_the_limit_that_refused() {
     run(async {
-        let document = "gateways:
-  web:
-    hosts: [\"*\"]
-    routes:
-      - { path: /text, respond: { text: hello }, rate_limits: [{ name: texts, limit: 1, per: 1h, delay: 10s, on_failure: local }] }
-      - { path: /trial, respond: { text: hello }, rate_limits: [{ name: trial, limit: 1, per: 1h, delay: 10s, on_failure: local, dry_run: true }] }
-";
-        let logged = crate::access_log::Logged::new(document, "all");
+        let logged = crate::access_log::Logged::new(&own_answers(), "all");
         let mut client = logged.node.client().await;
         assert_eq!(ask(&mut client, "/text", 2).await, [200, 429]);
         let lines = logged.lines().await;
