@@ -12,6 +12,7 @@ mod failing;
 mod fields;
 mod forwarding;
 mod hostile;
+mod http2;
 mod life;
 mod limits;
 mod metrics;

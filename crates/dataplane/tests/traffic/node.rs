@@ -197,6 +197,24 @@ pub fn run(test: impl Future<Output = ()>) {
     runtime.shutdown_background();
 }
 
+/// Runs the test of this name with fault points. They are read from the environment: it runs in a process of its own.
+#[cfg(feature = "fault-points")]
+pub fn run_with(points: &str, name: &str, test: impl Future<Output = ()>) {
+    const POINTS: &str = "SLUICE_FAULT_POINTS";
+    if std::env::var_os(POINTS).is_some() {
+        return run(test);
+    }
+    let this = std::env::current_exe().unwrap();
+    let again = std::process::Command::new(this)
+        .args(["--exact", name])
+        .env(POINTS, points)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&again.stdout);
+    // A name that is none runs nothing, and that well.
+    assert!(again.status.success() && told.contains("1 passed"), "{name}: {told}");
+}
+
 /// Waits for a condition, not for a time.
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..20_000 {

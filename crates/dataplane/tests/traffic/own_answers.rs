@@ -281,19 +281,8 @@ fn a_malformed_body_is_the_client_s_fault() {
 #[cfg(feature = "fault-points")]
 #[test]
 fn a_panic_in_a_request_costs_that_request_a_500() {
-    const POINTS: &str = "SLUICE_FAULT_POINTS";
-    if std::env::var_os(POINTS).is_none() {
-        // Fault points are read from the environment: the test is run once more, with one.
-        let this = std::env::current_exe().unwrap();
-        let name = "own_answers::a_panic_in_a_request_costs_that_request_a_500";
-        let run = std::process::Command::new(this)
-            .args(["--exact", name])
-            .env(POINTS, "request=panics")
-            .status();
-        assert!(run.unwrap().success());
-        return;
-    }
-    run(async {
+    let name = "own_answers::a_panic_in_a_request_costs_that_request_a_500";
+    crate::node::run_with("request=panics", name, async {
         let backend = Backend::answering(|_| ok("ok")).await;
         let document = format!(
             "upstreams: {{ a: {{ targets: [\"{}\"] }} }}\ngateways:\n  web:\n    hosts: [\"*\"]\n    routes:\n      - {{ id: panics-here, path: /bad, upstream: a }}\n      - {{ path: /**, upstream: a }}\n",

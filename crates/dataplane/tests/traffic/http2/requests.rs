@@ -1,8 +1,8 @@
 //! What a request is taken for, and what the service gets of it.
 
+use super::decent::{decent, get, post};
+use super::frames::{END_HEADERS, END_STREAM, HEADERS, PREFACE, PROTOCOL_ERROR, Raw, SETTINGS, fields, frame, request};
 use crate::backend::{Backend, Got, ok};
-use crate::decent::{decent, get, post};
-use crate::frames::{END_HEADERS, END_STREAM, HEADERS, PREFACE, PROTOCOL_ERROR, Raw, SETTINGS, fields, frame, request};
 use crate::node::{Node, forwarding, run, until};
 use sluice_dataplane::Edge;
 use std::time::Duration;
@@ -58,13 +58,13 @@ fn one_listener_takes_both_protocols_however_the_first_bytes_come() {
             tokio::task::yield_now().await;
         }
         raw.send(SETTINGS, 0, 0, &[]).await;
-        raw.head(1, &crate::frames::get("/")).await;
+        raw.head(1, &super::frames::get("/")).await;
         assert_eq!(raw.status(1).await, Ok(200));
         // The preface with all that follows in one.
         let mut raw = Raw::connect(node.address()).await;
         let mut all = PREFACE.to_vec();
         all.extend(frame(SETTINGS, 0, 0, &[]));
-        all.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &crate::frames::get("/")));
+        all.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &super::frames::get("/")));
         raw.write(&all).await;
         assert_eq!(raw.status(1).await, Ok(200));
         // HTTP/1.1, also such as begins alike.
@@ -97,15 +97,15 @@ fn half_a_preface_waits_as_half_a_head_does() {
         client.say("PRI * HTTP/2.0\r\n\r\nSM".to_owned()).await;
         assert_eq!(client.answer().await.unwrap().status, 408);
         // What stops within a frame, or between the parts of a head.
-        let head = frame(HEADERS, END_STREAM, 1, &crate::frames::get("/"));
+        let head = frame(HEADERS, END_STREAM, 1, &super::frames::get("/"));
         for bytes in [&head[..], &head[..20], &head[..5]] {
             let mut raw = Raw::open(node.address()).await;
             raw.write(bytes).await;
             let mut code = None;
             while let Some(frame) = raw.next().await {
-                code = (frame.kind == crate::frames::GOAWAY).then(|| frame.code()).or(code);
+                code = (frame.kind == super::frames::GOAWAY).then(|| frame.code()).or(code);
             }
-            assert_eq!(code, Some(crate::frames::ENHANCE_YOUR_CALM));
+            assert_eq!(code, Some(super::frames::ENHANCE_YOUR_CALM));
         }
         assert_eq!(node.metric("sluice_http2_ended_total{why=\"slow\"}"), 3.0);
         until("nothing is left", || node.dataplane.connections() == 0).await;
@@ -120,16 +120,16 @@ fn what_is_no_http_2_is_refused_cleanly() {
         let garbage: [&[u8]; 7] = [
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             // DATA of a stream that nobody opened, HEADERS on the connection, an even stream.
-            &frame(crate::frames::DATA, 0, 1, b"x"),
-            &frame(HEADERS, END_HEADERS | END_STREAM, 0, &crate::frames::get("/")),
-            &frame(HEADERS, END_HEADERS | END_STREAM, 2, &crate::frames::get("/")),
+            &frame(super::frames::DATA, 0, 1, b"x"),
+            &frame(HEADERS, END_HEADERS | END_STREAM, 0, &super::frames::get("/")),
+            &frame(HEADERS, END_HEADERS | END_STREAM, 2, &super::frames::get("/")),
             // A frame within the fields of another; a continuation of nothing.
             &[
                 frame(HEADERS, END_STREAM, 1, b""),
-                frame(crate::frames::PING, 0, 0, &[0; 8]),
+                frame(super::frames::PING, 0, 0, &[0; 8]),
             ]
             .concat(),
-            &frame(crate::frames::CONTINUATION, END_HEADERS, 1, b""),
+            &frame(super::frames::CONTINUATION, END_HEADERS, 1, b""),
             // Fields that are none.
             &frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80]),
         ];

@@ -1,12 +1,12 @@
 //! What a client may have us do.
 
-use crate::backend::{Backend, ok};
-use crate::frames::{
+use super::frames::{
     CANCEL, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, PING, REFUSED_STREAM, RST_STREAM, Raw, SETTINGS,
     frame, request,
 };
+use super::requests::h2c;
+use crate::backend::{Backend, ok};
 use crate::node::{Node, forwarding, run, until};
-use crate::requests::h2c;
 
 async fn hanging() -> Backend {
     Backend::new(|mut conn| async move {
@@ -23,10 +23,10 @@ fn the_hundred_and_first_stream_is_refused_and_the_others_are_not() {
         let node = Node::edge(&forwarding(&backend.url(), ""), h2c());
         let mut raw = Raw::open(node.address()).await;
         for stream in 0..100 {
-            raw.head(2 * stream + 1, &crate::frames::get("/")).await;
+            raw.head(2 * stream + 1, &super::frames::get("/")).await;
         }
         until("all are at the service", || backend.count() == 100).await;
-        raw.head(201, &crate::frames::get("/")).await;
+        raw.head(201, &super::frames::get("/")).await;
         assert_eq!(raw.status(201).await, Err(REFUSED_STREAM));
         assert_eq!(
             node.metric("sluice_connections{listener=\"public\",state=\"active\"}"),
@@ -35,7 +35,7 @@ fn the_hundred_and_first_stream_is_refused_and_the_others_are_not() {
         assert_eq!(node.metric("sluice_http2_streams{listener=\"public\"}"), 100.0);
         // One that goes makes room for one.
         raw.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()).await;
-        raw.head(203, &crate::frames::get("/")).await;
+        raw.head(203, &super::frames::get("/")).await;
         until("one more is at the service", || backend.count() == 101).await;
         until("the refusal is counted", || {
             node.metric("sluice_http2_ended_total{why=\"refused\"}") == 1.0
@@ -59,12 +59,12 @@ fn a_client_may_give_up_at_once_all_that_it_has_just_asked_for() {
                 HEADERS,
                 END_HEADERS | END_STREAM,
                 stream,
-                &crate::frames::get("/"),
+                &super::frames::get("/"),
             ));
             all.extend(frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()));
         }
         raw.write(&all).await;
-        raw.head(201, &crate::frames::get("/")).await;
+        raw.head(201, &super::frames::get("/")).await;
         assert_eq!(raw.status(201).await, Ok(200));
     });
 }
@@ -77,7 +77,7 @@ fn requests_that_are_cancelled_again_and_again_end_the_connection() {
         let mut raw = Raw::open(node.address()).await;
         for n in 0..300 {
             let stream = 2 * n + 1;
-            raw.head(stream, &crate::frames::get("/")).await;
+            raw.head(stream, &super::frames::get("/")).await;
             let seen = node.metric("sluice_connections{listener=\"public\",state=\"active\"}");
             if seen == 0.0 {
                 tokio::task::yield_now().await;
@@ -100,8 +100,8 @@ fn frames_that_ask_for_nothing_end_the_connection() {
         let floods = [
             frame(PING, 0, 0, &[0; 8]),
             frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]),
-            frame(crate::frames::PRIORITY, 0, 1, &[0, 0, 0, 0, 0]),
-            frame(crate::frames::WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes()),
+            frame(super::frames::PRIORITY, 0, 1, &[0, 0, 0, 0, 0]),
+            frame(super::frames::WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes()),
             frame(0x63, 0, 0, b"unknown"),
         ];
         for (n, flood) in floods.iter().enumerate() {
@@ -176,7 +176,7 @@ fn a_stream_whose_window_stays_shut_is_reset_and_the_others_go_on() {
         let node = Node::edge(&forwarding(&backend.url(), ""), edge);
         let mut raw = Raw::open_with(node.address(), &[(4, 0)]).await;
         for n in 0..10 {
-            raw.head(2 * n + 1, &crate::frames::get("/")).await;
+            raw.head(2 * n + 1, &super::frames::get("/")).await;
         }
         let mut reset = 0;
         while reset < 10 {
@@ -189,7 +189,7 @@ fn a_stream_whose_window_stays_shut_is_reset_and_the_others_go_on() {
                 // One window is opened byte by byte, which is no better; faster, it would be a flood.
                 HEADERS | DATA if frame.stream == 1 => {
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-                    raw.send(crate::frames::WINDOW_UPDATE, 0, 1, &1u32.to_be_bytes()).await;
+                    raw.send(super::frames::WINDOW_UPDATE, 0, 1, &1u32.to_be_bytes()).await;
                 }
                 _ => {}
             }
@@ -203,8 +203,8 @@ fn a_stream_whose_window_stays_shut_is_reset_and_the_others_go_on() {
             node.metric("sluice_connections{listener=\"public\",state=\"active\"}"),
             0.0
         );
-        raw.head(21, &crate::frames::get("/short")).await;
-        raw.send(crate::frames::WINDOW_UPDATE, 0, 21, &100u32.to_be_bytes())
+        raw.head(21, &super::frames::get("/short")).await;
+        raw.send(super::frames::WINDOW_UPDATE, 0, 21, &100u32.to_be_bytes())
             .await;
         assert_eq!(raw.status(21).await, Ok(200));
     });
@@ -222,10 +222,10 @@ fn a_connection_that_takes_nothing_is_closed() {
         let node = Node::edge(&forwarding(&backend.url(), ""), edge);
         // Windows as wide as they get, and a socket that is never read.
         let mut raw = Raw::open_with(node.address(), &[(4, (1 << 31) - 1)]).await;
-        raw.send(crate::frames::WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes())
+        raw.send(super::frames::WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes())
             .await;
         for n in 0..10 {
-            raw.head(2 * n + 1, &crate::frames::get("/")).await;
+            raw.head(2 * n + 1, &super::frames::get("/")).await;
         }
         until("all are at the service", || backend.count() == 10).await;
         until("it is closed", || node.dataplane.connections() == 0).await;

@@ -1,12 +1,12 @@
 //! Bodies of requests: their ends, their limits, their leaving.
 
-use crate::backend::{Backend, Got, field, ok};
-use crate::decent::{decent, get, post, read};
-use crate::frames::{
+use super::decent::{decent, get, post, read};
+use super::frames::{
     CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, NO_ERROR, PROTOCOL_ERROR, RST_STREAM, Raw, request,
 };
+use super::requests::h2c;
+use crate::backend::{Backend, Got, field, ok};
 use crate::node::{Node, forwarding, run, until};
-use crate::requests::h2c;
 use bytes::Bytes;
 use http::HeaderMap;
 use sluice_dataplane::Edge;
@@ -21,7 +21,7 @@ async fn upload(raw: &mut Raw, stream: u32, length: Option<&str>, frames: &[(&[u
         raw.send(DATA, *flags, stream, bytes).await;
     }
     if trailers {
-        let fields = crate::frames::fields(&[("x-sum", "1")]);
+        let fields = super::frames::fields(&[("x-sum", "1")]);
         raw.send(HEADERS, END_HEADERS | END_STREAM, stream, &fields).await;
     }
     raw.status(stream).await.unwrap()
@@ -102,7 +102,7 @@ fn a_body_that_is_longer_or_shorter_than_its_length_is_malformed() {
             assert_eq!(raw.status(stream).await, Err(PROTOCOL_ERROR));
         }
         // The service never had a whole request.
-        raw.head(5, &crate::frames::get("/")).await;
+        raw.head(5, &super::frames::get("/")).await;
         assert_eq!(raw.status(5).await, Ok(200));
     });
 }
@@ -176,7 +176,7 @@ fn a_body_that_stands_still_is_a_408_of_its_stream() {
                 break;
             }
         }
-        raw.head(3, &crate::frames::get("/")).await;
+        raw.head(3, &super::frames::get("/")).await;
         assert_eq!(raw.status(3).await, Ok(200));
     });
 }
@@ -236,7 +236,7 @@ fn a_reset_upload_never_looks_whole() {
         }
         let idle = "sluice_upstream_connections{upstream=\"a\",state=\"active\"}";
         until("none is active", || node.metric(idle) == 0.0).await;
-        raw.head(5, &crate::frames::get("/")).await;
+        raw.head(5, &super::frames::get("/")).await;
         assert_eq!(raw.status(5).await, Ok(200));
         // Requests whose body broke off were not answered, and their connections are not used again.
         assert_eq!(node.metric("http_server_request_duration_seconds_count{gateway=\"web\",http_route=\"/**\",http_request_method=\"GET\",http_response_status_code=\"200\"}"), 1.0);

@@ -1,8 +1,8 @@
 //! gRPC from end to end: a client of HTTP/2, the gateway, a service of HTTP/2.
 
-use crate::decent::{Answer, decent, read};
+use super::decent::{Answer, decent, read};
+use super::requests::h2c;
 use crate::node::{Node, run, until};
-use crate::requests::h2c;
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;

@@ -2,10 +2,10 @@
 //!
 //! Each piece is sent only once the one before has arrived: what holds anything back would hang.
 
+use super::decent::{decent, get, post};
+use super::requests::h2c;
 use crate::backend::Backend;
-use crate::decent::{decent, get, post};
 use crate::node::{Node, forwarding, run};
-use crate::requests::h2c;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;

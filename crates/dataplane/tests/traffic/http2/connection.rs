@@ -1,13 +1,13 @@
 //! Connections as they come and go.
 
-use crate::backend::{Backend, ok};
-use crate::decent::{decent, get, read};
-use crate::frames::{
+use super::decent::{decent, get, read};
+use super::frames::{
     ACK, FRAME_SIZE_ERROR, GOAWAY, NO_ERROR, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, RST_STREAM, Raw,
 };
-use crate::frames::{SETTINGS, WINDOW_UPDATE, frame};
+use super::frames::{SETTINGS, WINDOW_UPDATE, frame};
+use super::requests::h2c;
+use crate::backend::{Backend, ok};
 use crate::node::{Node, forwarding, run, until};
-use crate::requests::h2c;
 use sluice_dataplane::Edge;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn a_frame_of_a_wrong_length_ends_the_connection_by_that_name() {
             (SETTINGS, ACK, 0, 6),
         ] {
             let mut raw = Raw::open(node.address()).await;
-            raw.head(1, &crate::frames::get("/")).await;
+            raw.head(1, &super::frames::get("/")).await;
             assert_eq!(raw.status(1).await, Ok(200));
             raw.send(kind, flags, stream, &vec![0; length]).await;
             assert_eq!(raw.end().await, Some(FRAME_SIZE_ERROR), "{kind}");
@@ -88,8 +88,8 @@ fn a_silent_client_is_asked_whether_it_is_there() {
         let node = Node::edge(&forwarding(&backend.url(), ""), edge);
         let mut there = Raw::open(node.address()).await;
         let mut gone = Raw::open(node.address()).await;
-        there.head(1, &crate::frames::get("/")).await;
-        gone.head(1, &crate::frames::get("/")).await;
+        there.head(1, &super::frames::get("/")).await;
+        gone.head(1, &super::frames::get("/")).await;
         for _ in 0..10 {
             let mut frame = there.next().await.unwrap();
             while frame.kind != PING {
@@ -118,7 +118,7 @@ fn a_drain_says_goodbye_and_lets_what_is_under_way_end() {
         let (answer, _) = sender.send_request(get("/slow"), true).unwrap();
         until("it is at the service", || backend.count() == 1).await;
         let mut raw = Raw::open(node.address()).await;
-        raw.head(1, &crate::frames::get("/slow")).await;
+        raw.head(1, &super::frames::get("/slow")).await;
         until("both are at the service", || backend.count() == 2).await;
         node.dataplane.turn_away(true);
         // First the highest number there is, and then, once the client has heard, that of its last request.
@@ -130,13 +130,13 @@ fn a_drain_says_goodbye_and_lets_what_is_under_way_end() {
         };
         assert_eq!(goaway.payload, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
         // Sent before the client could know.
-        raw.head(3, &crate::frames::get("/late")).await;
+        raw.head(3, &super::frames::get("/late")).await;
         let mut served = Vec::new();
         let mut last = None;
         while let Some(frame) = raw.answer().await {
             match frame.kind {
                 GOAWAY => last = Some(frame.payload[..4].to_vec()),
-                crate::frames::DATA => served.extend(frame.payload),
+                super::frames::DATA => served.extend(frame.payload),
                 _ => {}
             }
         }
@@ -203,7 +203,7 @@ fn each_stream_is_served_wholly_by_one_version_and_none_is_lost() {
         };
         let mut node = Node::edge(&document(1), h2c());
         let client = decent(node.address()).await;
-        let asking = async |client: &crate::decent::Decent| {
+        let asking = async |client: &super::decent::Decent| {
             let all = (0..40).map(|_| client.ask(get("/")));
             futures_util::future::join_all(all).await
         };
@@ -255,17 +255,17 @@ fn the_preface_may_stand_behind_a_header_of_the_proxy_protocol() {
         // In one with the preface, and cut within both.
         for cut in [0, 10, 50, 60] {
             let mut bytes = b"PROXY TCP4 192.0.2.7 192.0.2.8 40000 80\r\n".to_vec();
-            bytes.extend(crate::frames::PREFACE);
-            bytes.extend(crate::frames::frame(crate::frames::SETTINGS, 0, 0, &[]));
+            bytes.extend(super::frames::PREFACE);
+            bytes.extend(super::frames::frame(super::frames::SETTINGS, 0, 0, &[]));
             let (first, rest) = bytes.split_at(cut);
             let mut raw = Raw::connect(node.address()).await;
             raw.write(first).await;
             tokio::task::yield_now().await;
             raw.write(rest).await;
-            raw.head(1, &crate::frames::get("/")).await;
+            raw.head(1, &super::frames::get("/")).await;
             let body = loop {
                 let frame = raw.answer().await.unwrap();
-                if frame.kind == crate::frames::DATA {
+                if frame.kind == super::frames::DATA {
                     break String::from_utf8(frame.payload).unwrap();
                 }
             };
@@ -290,7 +290,7 @@ fn two_gateways_speak_it_with_each_other() {
         let document = forwarding(&url, "").replace("targets:", "protocol: h2c, targets:");
         let first = Node::edge(&document, h2c());
         let client = decent(first.address()).await;
-        let asking = (0..40).map(|_| client.send(crate::decent::post("/a?b"), &[b"some", b"", b"more"]));
+        let asking = (0..40).map(|_| client.send(super::decent::post("/a?b"), &[b"some", b"", b"more"]));
         for answer in futures_util::future::join_all(asking).await {
             let answer = answer.unwrap();
             assert_eq!(answer.status(), 200);

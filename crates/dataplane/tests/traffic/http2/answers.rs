@@ -1,12 +1,12 @@
 //! Answers: heads, ends, trailers, and what becomes of them when one side stops.
 
-use crate::backend::{Backend, ok};
-use crate::decent::{decent, decent_with, get, read};
-use crate::frames::{
+use super::decent::{decent, decent_with, get, read};
+use super::frames::{
     CANCEL, DATA, END_STREAM, HEADERS, INTERNAL_ERROR, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame,
 };
+use super::requests::h2c;
+use crate::backend::{Backend, ok};
 use crate::node::{Node, forwarding, run, until};
-use crate::requests::h2c;
 use std::time::Duration;
 
 #[test]
@@ -27,7 +27,7 @@ fn answers_without_a_body_end_with_their_head() {
             ("HEAD", "/", 200),
         ] {
             let mut raw = Raw::open(node.address()).await;
-            raw.head(1, &crate::frames::request(method, path, &[])).await;
+            raw.head(1, &super::frames::request(method, path, &[])).await;
             let head = loop {
                 let frame = raw.answer().await.unwrap();
                 if frame.kind == HEADERS {
@@ -106,7 +106,7 @@ fn a_window_of_exactly_the_body_needs_no_more() {
         let node = Node::edge(&forwarding(&backend.url(), ""), h2c());
         for path in ["/length", "/chunked"] {
             let mut raw = Raw::open_with(node.address(), &[(4, 1000)]).await;
-            raw.head(1, &crate::frames::get(path)).await;
+            raw.head(1, &super::frames::get(path)).await;
             let mut length = 0;
             loop {
                 let frame = raw.answer().await.unwrap();
@@ -148,7 +148,7 @@ fn a_cut_answer_is_never_a_clean_end() {
         let mut stream = 1;
         for path in ["/length", "/chunked"] {
             for how in ["fin", "reset"] {
-                raw.head(stream, &crate::frames::request("GET", path, &[("x-how", how)]))
+                raw.head(stream, &super::frames::request("GET", path, &[("x-how", how)]))
                     .await;
                 let mut got = Vec::new();
                 let end = loop {
@@ -189,7 +189,7 @@ fn total_cuts_an_answer_that_goes_on_too_long() {
         assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
         // A client that takes nothing keeps it no longer.
         let mut raw = Raw::open_with(node.address(), &[(4, 0)]).await;
-        raw.head(1, &crate::frames::get("/")).await;
+        raw.head(1, &super::frames::get("/")).await;
         assert_eq!(raw.status(1).await, Ok(200));
         let end = loop {
             let frame = raw.answer().await.unwrap();
@@ -224,10 +224,10 @@ fn a_client_that_stops_anywhere_leaves_nothing_behind() {
             for round in 0..20u32 {
                 let stream = 2 * round + 1;
                 if fastrand::bool() {
-                    raw.head(stream, &crate::frames::get("/")).await;
+                    raw.head(stream, &super::frames::get("/")).await;
                 } else {
-                    let head = crate::frames::request("POST", "/", &[]);
-                    raw.send(HEADERS, crate::frames::END_HEADERS, stream, &head).await;
+                    let head = super::frames::request("POST", "/", &[]);
+                    raw.send(HEADERS, super::frames::END_HEADERS, stream, &head).await;
                     raw.send(DATA, fastrand::u8(0..2), stream, &vec![0; fastrand::usize(0..5000)])
                         .await;
                 }
@@ -295,19 +295,8 @@ fn a_stream_that_does_not_read_holds_up_no_other() {
 #[cfg(feature = "fault-points")]
 #[test]
 fn a_panic_in_a_request_is_a_500_of_its_stream() {
-    const POINTS: &str = "SLUICE_FAULT_POINTS";
-    if std::env::var_os(POINTS).is_none() {
-        // Fault points are read from the environment: the test is run once more, with one.
-        let this = std::env::current_exe().unwrap();
-        let name = "answers::a_panic_in_a_request_is_a_500_of_its_stream";
-        let run = std::process::Command::new(this)
-            .args(["--exact", name])
-            .env(POINTS, "request=panics")
-            .status();
-        assert!(run.unwrap().success());
-        return;
-    }
-    run(async {
+    let name = "http2::answers::a_panic_in_a_request_is_a_500_of_its_stream";
+    crate::node::run_with("request=panics", name, async {
         let backend = Backend::answering(|_| ok("ok")).await;
         let document = format!(
             "upstreams: {{ a: {{ targets: [\"{}\"] }} }}\ngateways:\n  web:\n    hosts: [\"*\"]\n    routes:\n      - {{ id: panics-here, path: /bad, upstream: a }}\n      - {{ path: /**, upstream: a }}\n",
@@ -332,9 +321,9 @@ fn segments_that_end_anywhere_are_read_alike() {
         for stream in [1, 3, 5] {
             bytes.extend(frame(
                 HEADERS,
-                crate::frames::END_HEADERS,
+                super::frames::END_HEADERS,
                 stream,
-                &crate::frames::request("POST", "/", &[]),
+                &super::frames::request("POST", "/", &[]),
             ));
             bytes.extend(frame(DATA, 0, stream, b"body"));
             bytes.extend(frame(DATA, END_STREAM, stream, b""));
