@@ -234,7 +234,9 @@ async fn an_entry_of_a_newer_format_ends_raft_by_name_and_reads_go_on() {
     let newer: crate::record::Record = crate::record::Record::from_bytes(&[9, 1, 2, 3]);
     let written = cluster.on("n1").inner.raft.client_write(newer).await;
     assert!(written.is_err());
-    until("its Raft ends", || cluster.view("n1").role == crate::Role::Stopped).await;
+    cluster
+        .sees("n1", "its Raft ends", |view| view.role == crate::Role::Stopped)
+        .await;
     let fault = cluster.view("n1").fault.unwrap();
     assert!(fault.contains("written by a newer sluice"), "{fault}");
     assert_eq!(cluster.value("n1", "k").as_deref(), Some("v"));

@@ -26,7 +26,9 @@ async fn a_node_whose_disk_fails_leaves_raft_and_goes_on_reading_until_it_is_sta
             assert!(matches!(failed, Err(ProposeError::OutcomeUnknown)), "{failed:?}");
         }
         let after = cluster.put_but(&[broken], "k", &format!("after {turn}")).await;
-        until("its Raft ends", || cluster.view(broken).role == Role::Stopped).await;
+        cluster
+            .sees(broken, "its Raft ends", |view| view.role == Role::Stopped)
+            .await;
         let view = cluster.view(broken);
         assert!(
             view.fault.as_ref().is_some_and(|f| f.contains("the disk failed")),

@@ -19,6 +19,7 @@ use sluice_peer::{Config, Identity, Link, NodeId, Secret, Serve, Service};
 use sluice_telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::raft::Request;
 use crate::store::Faults;
@@ -280,6 +281,13 @@ impl Cluster {
         self.on(name).raft()
     }
 
+    /// Waits until a node sees Raft so.
+    pub(super) async fn sees(&self, name: &str, what: &str, holds: impl FnMut(&RaftView) -> bool) {
+        let mut views = self.on(name).watch_raft();
+        let seen = timeout(LONG, views.wait_for(holds)).await;
+        assert!(matches!(seen, Ok(Ok(_))), "never came true on {name}: {what}");
+    }
+
     /// A change that is repeated, at whoever leads, until it is known to be made.
     pub(super) async fn put(&self, key: &str, value: &str) -> Head {
         self.put_but(&[], key, value).await
@@ -301,8 +309,9 @@ impl Cluster {
     /// Waits until all running nodes have come to this version.
     pub(super) async fn all_at(&self, version: u64) {
         for (name, node) in &self.nodes {
-            let what = format!("version {version} on {name}");
-            until(&what, || node.consensus.head().version >= version).await;
+            let mut heads = node.consensus.watch();
+            let came = timeout(LONG, heads.wait_for(|head| head.version >= version)).await;
+            assert!(matches!(came, Ok(Ok(_))), "{name} never came to version {version}");
         }
     }
 
@@ -339,15 +348,12 @@ pub(super) fn change(base: u64, key: &str, value: &str) -> Envelope {
     }
 }
 
-/// Waits until `holds`, however long the machine takes.
+/// Waits until `holds`, however long the machine takes. For what nobody is told of, as when somebody was heard last.
 pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(
-        tokio::time::timeout(LONG, wait).await.is_ok(),
-        "never came true: {what}"
-    );
+    assert!(timeout(LONG, wait).await.is_ok(), "never came true: {what}");
 }
