@@ -5,6 +5,7 @@ use crate::node::{Node, Settings};
 use crate::relay::Relays;
 use crate::world::World;
 use serde_json::Value;
+use std::net::SocketAddr;
 
 /// A cluster of node processes, `n1` first.
 #[derive(Debug)]
@@ -41,6 +42,12 @@ impl Cluster {
     /// One node, formed and ready.
     pub async fn one(world: &World) -> Self {
         Self::of(1).start(world).await
+    }
+
+    /// Three nodes that share limits and breakers in the Redis at this address, formed and ready.
+    pub async fn sharing(world: &World, store: SocketAddr) -> Self {
+        let url = format!("redis://{store}");
+        Self::of(3).flags(&["--redis", &url]).start(world).await
     }
 
     /// Node `n`: 1, 2, …

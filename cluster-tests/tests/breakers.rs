@@ -47,8 +47,7 @@ impl Stage {
             assert_eq!(store.say(command).await.expect("an answer"), "+OK");
         }
         let service = Backend::timed(world.service()).await;
-        let url = store.url();
-        let cluster = Cluster::of(3).flags(&["--redis", &url]).start(&world).await;
+        let cluster = Cluster::sharing(&world, store.address()).await;
         cluster
             .apply(&format!(
                 "upstreams: {{ service: {{ targets: ['{}'], {upstream} }} }}\ngateways: {{ shop: {{ hosts: ['*'], routes: [{{ path: '/**', upstream: service }}] }} }}\n",
@@ -378,8 +377,7 @@ async fn a_node_that_is_cut_off_from_a_healthy_service_closes_it_to_nobody_else(
     let store = Store::start(&world).await;
     let service = Backend::timed(world.service()).await;
     let way = Between::start(world.service(), service.address()).await;
-    let url = store.url();
-    let cluster = Cluster::of(3).flags(&["--redis", &url]).start(&world).await;
+    let cluster = Cluster::sharing(&world, store.address()).await;
     cluster
         .apply(&format!(
             "upstreams: {{ service: {{ targets: ['http://{}'], {BREAKER} }} }}\ngateways: {{ shop: {{ hosts: ['*'], routes: [{{ path: '/**', upstream: service }}] }} }}\n",

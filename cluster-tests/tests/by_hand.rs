@@ -92,7 +92,7 @@ async fn a_breaker_opened_by_hand_keeps_all_requests_away_over_the_death_of_a_le
 async fn who_is_refused_at_one_node_is_told_by_any_other() {
     let world = World::new();
     let store = Store::start(&world).await;
-    let cluster = Cluster::of(3).flags(&["--redis", &store.url()]).start(&world).await;
+    let cluster = Cluster::sharing(&world, store.address()).await;
     let service = world.echo("orders").await;
     let written = cluster.apply(&document(&service.url())).await;
     cluster.live(written.version).await;
@@ -127,7 +127,7 @@ async fn spend(cluster: &Cluster) {
 async fn a_count_in_redis_is_told_by_any_node_and_free_on_all_after_a_reset() {
     let world = World::new();
     let store = Store::start(&world).await;
-    let cluster = Cluster::of(3).flags(&["--redis", &store.url()]).start(&world).await;
+    let cluster = Cluster::sharing(&world, store.address()).await;
     let service = world.echo("orders").await;
     let written = cluster.apply(&document(&service.url())).await;
     cluster.live(written.version).await;
@@ -176,7 +176,7 @@ async fn a_count_in_redis_is_told_by_any_node_and_free_on_all_after_a_reset() {
 async fn tokens_that_are_out_at_a_node_are_told_by_another() {
     let world = World::new();
     let store = Store::start(&world).await;
-    let cluster = Cluster::of(3).flags(&["--redis", &store.url()]).start(&world).await;
+    let cluster = Cluster::sharing(&world, store.address()).await;
     let service = world.echo("orders").await;
     let written = cluster.apply(&document(&service.url())).await;
     cluster.live(written.version).await;

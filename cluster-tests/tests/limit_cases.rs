@@ -271,8 +271,7 @@ async fn places_of_a_dead_node_come_back() {
         Ok(())
     })
     .await;
-    let url = store.url();
-    let mut cluster = Cluster::of(3).flags(&["--redis", &url]).start(&world).await;
+    let mut cluster = Cluster::sharing(&world, store.address()).await;
     cluster
         .apply(&format!(
             "upstreams: {{ slow: {{ targets: ['{}'], timeout: {{ total: 5s }} }} }}\ngateways: {{ shop: {{ hosts: ['*'], routes: [{{ path: /, upstream: slow, concurrency: [{{ name: few, limit: 4, key: \"'all'\" }}] }}] }} }}\n",

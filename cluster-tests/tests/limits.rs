@@ -184,8 +184,7 @@ impl Limited {
         let world = World::new();
         let store = Store::start(&world).await;
         let service = Backend::timed(world.service()).await;
-        let url = store.url();
-        let cluster = Cluster::of(3).flags(&["--redis", &url]).start(&world).await;
+        let cluster = Cluster::sharing(&world, store.address()).await;
         let document = format!(
             "\
 upstreams: {{ service: {{ targets: ['{}'] }} }}

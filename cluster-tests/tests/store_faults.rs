@@ -45,8 +45,7 @@ impl Stage {
         let store = Store::with(&world, 6379, arguments).await;
         let between = Between::start(world.service(), store.address()).await;
         let service = Backend::timed(world.service()).await;
-        let url = format!("redis://{}", between.address());
-        let cluster = Cluster::of(3).flags(&["--redis", &url]).start(&world).await;
+        let cluster = Cluster::sharing(&world, between.address()).await;
         cluster.apply(&document(&service)).await;
         Self {
             cluster,
