@@ -21,8 +21,7 @@ impl Stage {
         let world = World::new();
         let store = Store::start(&world).await;
         let service = Backend::timed(world.service()).await;
-        let url = store.url();
-        let cluster = Cluster::of(3).flags(&["--redis", &url]).start(&world).await;
+        let cluster = Cluster::sharing(&world, store.address()).await;
         cluster
             .apply(&format!(
                 "upstreams: {{ a: {{ targets: ['{}'], {upstream} }} }}\ngateways:\n  shop:\n    hosts: ['*']\n    routes:\n{routes}",
