@@ -158,11 +158,19 @@ impl Checks {
         }
     }
 
-    pub(super) fn landed(&mut self, node: usize, key: Option<u32>, call: u64) {
-        if let Some(key) = key
-            && self.flights.get(&(node, key)).is_some_and(|(_, other)| *other == call)
-        {
-            self.flights.remove(&(node, key));
+    /// A call has ended. Tells since when it was under way, if it was not given up before.
+    pub(super) fn landed(&mut self, node: usize, key: Option<u32>, call: u64) -> Option<True> {
+        let flight = (node, key?);
+        let (since, _) = self.flights.get(&flight).filter(|(_, other)| *other == call)?;
+        let since = *since;
+        self.flights.remove(&flight);
+        Some(since)
+    }
+
+    /// The store told a node that there was room for all that it had told by then.
+    pub(super) fn covered(&mut self, node: usize, key: u32, told: True) {
+        if let Some(overdrawn) = self.overdrawn.get_mut(&(node, key)) {
+            overdrawn.retain(|at| *at > told);
         }
     }
 

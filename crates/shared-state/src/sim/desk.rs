@@ -358,3 +358,34 @@ fn a_light_load_goes_on_without_a_gap_when_the_store_falls_silent() {
         }
     }
 }
+
+fn fast(limit: u32, window: Duration) -> Rule {
+    Rule {
+        mode: Mode::Fast,
+        ..rule(limit, window)
+    }
+}
+
+#[test]
+fn an_overdraft_is_charged_though_the_last_lease_ended_long_ago() {
+    let window = Duration::from_secs(1);
+    let mut desk = Desk::new(1, fast(10, window));
+    assert!(desk.request(0, 1).is_ok());
+    for _ in 0..3 {
+        desk.wait(Duration::from_secs(5));
+        assert!(desk.request(0, 1).is_ok());
+        let now = StoreTime(1_000_000_000_000 + desk.now.0 / 1000);
+        let count = desk.store.sliding(key_id(0)).expect("it is known");
+        assert!(count.load_now(window, now.0) >= 1, "{count:?}");
+    }
+}
+
+#[test]
+fn who_asks_seldom_is_not_refused_in_fast_mode() {
+    let mut desk = Desk::new(3, fast(60, Duration::from_secs(60)));
+    for turn in 0..200 {
+        let passed = desk.request(turn % 3, 1);
+        assert!(passed.is_ok(), "request {turn}: {passed:?}");
+        desk.wait(Duration::from_millis(1100));
+    }
+}

@@ -6,6 +6,7 @@ use super::traffic::{Arrival, Traffic, exponential};
 use super::{Fault, GIVEN_UP, MS, SECOND, Scenario, True};
 use crate::broken::{Broken, broken};
 use crate::key::RuleId;
+use crate::ledger::sliding::Reply as Sliding;
 use crate::ledger::{Header, Ledger, Reply, Request};
 use crate::rule::{Algorithm, Mode, OnFailure, Rule, Scope};
 use crate::time::StoreTime;
@@ -242,7 +243,13 @@ impl World {
                 key = envelope.key;
                 let node = &mut self.nodes[envelope.node];
                 if node.up && node.life == envelope.life {
-                    self.checks.landed(envelope.node, envelope.key, envelope.call);
+                    let since = self.checks.landed(envelope.node, envelope.key, envelope.call);
+                    if let (Some(Reply::Sliding(Sliding::Granted(grant))), Some(since), Some(key)) =
+                        (&reply, since, key)
+                        && grant.over == 0
+                    {
+                        self.checks.covered(envelope.node, key, since);
+                    }
                     let late = broken(Broken::LateReplyAccepted);
                     let Envelope { key, call, .. } = envelope;
                     let letter = Letter {

@@ -162,6 +162,8 @@ fn grant(
     let horizon_slots = shares.horizon.1 / measures.slot;
     let mut load = count.load(present, present + horizon_slots, limit);
 
+    let over = positive(-load.free[0]);
+
     // For requests that wait: spent at once, as late as they may be.
     let mut instant = call.waiting.min(u64::try_from(load.free[0]).unwrap_or(0));
     instant -= instant % unit;
@@ -215,6 +217,7 @@ fn grant(
         fresh,
         free: positive(free),
         lean,
+        over,
     };
     node.pending = pieces;
     if node.demand <= 0.0 && node.sure.is_empty() && node.pending.is_empty() {

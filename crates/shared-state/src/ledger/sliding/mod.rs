@@ -90,6 +90,8 @@ pub struct Grant {
     pub free: u64,
     /// The node's demand is worth a lease. Where it is not, each request asks.
     pub lean: bool,
+    /// By how much what was told goes beyond the limit: overdrafts that there was no room for.
+    pub over: u64,
 }
 
 /// The numbers of the limit, as the script gets them.

@@ -42,8 +42,10 @@ pub(super) struct Machine {
     lease: Lease,
     report: Report,
     account: Account,
-    /// What was overdrawn of late, and all that ever was.
-    overdrawn: VecDeque<(Moment, u64)>,
+    /// What was overdrawn of late and that there may have been no room for: when, how many, the how manieth it was; and
+    /// all that ever was.
+    overdrawn: VecDeque<(Moment, u64, u64)>,
+    overdrafts: u64,
     beyond: u64,
 
     /// The epoch that what it knows belongs to; 0: none.
@@ -68,6 +70,8 @@ struct Flight {
     demand: f64,
     /// What one waiting request wanted.
     unit: u64,
+    /// Overdrafts up to this one are told by it.
+    overdrafts: u64,
     /// The node went on by itself meanwhile: whatever is answered, it does not hold.
     void: bool,
 }
@@ -116,6 +120,7 @@ impl Machine {
             report: Report::new(window, slot),
             account: Account::new(window),
             overdrawn: VecDeque::new(),
+            overdrafts: 0,
             beyond: 0,
             epoch: 0,
             owes: false,
@@ -237,7 +242,8 @@ impl Machine {
         self.report.beyond(now, new);
         self.beyond = beyond;
         if new > 0 && self.mode == Mode::Fast && !broken(Broken::OverdraftForgotten) {
-            self.overdrawn.push_back((now, new));
+            self.overdrafts += 1;
+            self.overdrawn.push_back((now, new, self.overdrafts));
         }
     }
 
@@ -322,6 +328,10 @@ impl Machine {
             };
             (from, tokens)
         }));
+        if grant.over == 0 {
+            // There was room for what was overdrawn: it is charged like any other token.
+            self.overdrawn.retain(|(_, _, number)| *number > flight.overdrafts);
+        }
         self.report.instant(now, grant.instant);
         let told = self.told(now, flight, grant, view);
         self.last = Some(told);
@@ -524,6 +534,7 @@ impl Machine {
             leaves,
             demand: call.demand,
             unit: call.unit,
+            overdrafts: self.overdrafts,
             void: false,
         });
         Said {
@@ -540,7 +551,7 @@ impl Machine {
     fn overdraft_comes_back(&self, now: Moment) -> bool {
         self.overdrawn
             .front()
-            .is_some_and(|(when, _)| *when + self.overdraft_window() <= now)
+            .is_some_and(|(when, ..)| *when + self.overdraft_window() <= now)
     }
 
     fn overdraft_window(&self) -> Duration {
@@ -554,7 +565,7 @@ impl Machine {
         }
         let nodes = view.map_or(u64::MAX, |view| view.live.len().max(1) as u64);
         let allowed = (self.limit / OVERDRAFT / nodes).max(1);
-        let recent: u64 = self.overdrawn.iter().map(|(_, tokens)| tokens).sum();
+        let recent: u64 = self.overdrawn.iter().map(|(_, tokens, _)| tokens).sum();
         (self.beyond + allowed).saturating_sub(recent)
     }
 
@@ -668,7 +679,7 @@ impl Machine {
         if let Some(when) = self.account.due(now) {
             at(when);
         }
-        if let Some((when, _)) = self.overdrawn.front() {
+        if let Some((when, ..)) = self.overdrawn.front() {
             at(*when + self.overdraft_window());
         }
         if self.flight.is_some() {

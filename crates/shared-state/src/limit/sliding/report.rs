@@ -236,10 +236,15 @@ impl Report {
         }
     }
 
-    /// The lease has ended longer ago than a window: whatever is still to be told is known, or does not matter.
+    /// The lease has ended longer ago than a window: what became of its tokens is known, or does not matter. What was spent
+    /// without one is told still, and again, should it have been heard with them: nobody knows.
     pub(super) fn outlived(&mut self) {
-        self.heard();
-        self.stream.clear();
+        if self.stream.iter().all(|entry| entry.kind == Told::OWN) {
+            return;
+        }
+        self.first += self.stream.iter().map(|entry| entry.tokens).sum::<u64>();
+        self.told = 0;
+        self.stream.retain(|entry| entry.kind == Told::OWN);
     }
 
     /// What the node spent in its last window: ages, oldest first. The stream begins anew after it.

@@ -226,6 +226,8 @@ local function serve(count, numbers, call)
     free[i] = usable - greatest
   end
 
+  local over = math.max(-free[1], 0)
+
   -- For requests that wait: spent at once, as late as they may be.
   local instant = math.min(waiting, math.max(free[1], 0))
   instant = instant - instant % unit
@@ -336,6 +338,7 @@ local function serve(count, numbers, call)
         fresh,
         math.max(left_free, 0),
         lean,
+        over,
       },
     },
   }, count, ttl
