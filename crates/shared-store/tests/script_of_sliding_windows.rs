@@ -295,6 +295,7 @@ fn said(process: &mut Process, now: u64, limit: u32, window: Duration, rng: &mut
         },
         unit: 1 + rng.u64(..10) / 8,
         declare: None,
+        unused: rng.u64(..8).saturating_sub(4),
     };
     if process.owes || rng.u8(..50) == 0 {
         let parts = rng.u64(..5);

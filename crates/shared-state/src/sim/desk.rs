@@ -389,3 +389,24 @@ fn who_asks_seldom_is_not_refused_in_fast_mode() {
         desk.wait(Duration::from_millis(1100));
     }
 }
+
+#[test]
+fn a_token_for_a_request_that_another_limit_refused_goes_back() {
+    let window = Duration::from_secs(60);
+    let mut desk = Desk::new(2, rule(5, window));
+    for round in 0..20 {
+        // It was let in by this limit, and refused by another.
+        let cell = Arc::clone(desk.nodes[0].cell());
+        assert_eq!(cell.take(desk.now, 1).0, Take::Unknown, "round {round}");
+        let waiters = Waiters {
+            requests: 1,
+            cost: 1,
+            unit: 1,
+            since: desk.now,
+        };
+        assert_eq!(desk.look(0, waiters), 1, "round {round}: there is room");
+        cell.give_back(desk.now, cell.instant(1).expect("it can be given back"));
+        desk.wait(Duration::from_millis(700));
+    }
+    assert_eq!(desk.admitted(1, 10), 5);
+}

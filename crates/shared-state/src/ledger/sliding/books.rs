@@ -79,6 +79,8 @@ pub struct Node {
     demand: f64,
     /// Set aside for it while the store learns.
     reserve: Option<u64>,
+    /// Instant tokens of the call `seq`: in which slot they are charged, how many.
+    instant: (u64, u64),
 }
 
 /// The window's measures, in microseconds.
@@ -141,7 +143,7 @@ pub(super) fn serve(count: &mut Count, at: &At<'_>, numbers: &Numbers, call: &Ca
         (node.heard, node.since) = (call.first, call.seq);
     }
     let fresh = call.ack < node.since;
-    node.acknowledge(call);
+    node.acknowledge(spent, call);
     node.hear(spent, call, fresh, now, &measures);
     grant(count, me, at, numbers, call, (fresh, present))
 }
@@ -168,7 +170,9 @@ fn grant(
     let mut instant = call.waiting.min(u64::try_from(load.free[0]).unwrap_or(0));
     instant -= instant % unit;
     if instant > 0 {
-        add(&mut count.spent, (now + GIVEN_UP) / measures.slot, instant);
+        let slot = (now + GIVEN_UP) / measures.slot;
+        add(&mut count.spent, slot, instant);
+        count.nodes[me].instant = (slot, instant);
         load.charge(instant);
     }
 
@@ -513,6 +517,7 @@ impl Node {
             since: 0,
             demand: 0.0,
             reserve: None,
+            instant: (0, 0),
         }
     }
 
@@ -552,6 +557,7 @@ impl Node {
         let rest = at.learning(learn(Duration::from_micros(numbers.window)));
         self.sure.clear();
         self.pending.clear();
+        self.instant = (0, 0);
         (self.heard, self.since) = (0, 0);
         if !rest.is_zero() {
             self.reserve = Some(declared.reserve);
@@ -569,12 +575,17 @@ impl Node {
     }
 
     /// The last grant was seen, or is void.
-    fn acknowledge(&mut self, call: &Call) {
+    fn acknowledge(&mut self, spent: &mut [(u64, u64)], call: &Call) {
         if call.ack == self.seq {
             self.sure.append(&mut self.pending);
             self.sure.sort_unstable();
+            let (slot, given) = self.instant;
+            if let Some((_, tokens)) = spent.iter_mut().rev().find(|(other, _)| *other == slot) {
+                *tokens = tokens.saturating_sub(given.min(call.unused));
+            }
         }
         self.pending.clear();
+        self.instant = (0, 0);
     }
 
     /// What became of tokens. Heard like a stream: what was heard before is skipped.

@@ -28,6 +28,9 @@ pub struct Call {
     pub unit: u64,
     /// All that the node knows, in place of what the store knows.
     pub declare: Option<Declared>,
+    /// Of the instant tokens of the call `ack` so many were not spent: who waited for them was refused by another limit,
+    /// or is gone.
+    pub unused: u64,
 }
 
 /// Some tokens, and what became of them: age, how many, and which of [`Told::SPENT`] … .
@@ -256,6 +259,7 @@ mod tests {
                 waiting,
                 unit: 1,
                 declare: None,
+                unused: 0,
             };
             let header = Header {
                 from: From {

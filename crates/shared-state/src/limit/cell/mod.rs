@@ -156,6 +156,16 @@ impl Cell {
         }
     }
 
+    /// Tokens that the last grant gave to a request that waits, for giving them back should it be refused after all. None
+    /// where they cannot be.
+    #[must_use]
+    pub fn instant(&self, cost: u32) -> Option<Token> {
+        match &self.0 {
+            Form::Tokens(cell) => Some(cell.instant(cost)),
+            _ => None,
+        }
+    }
+
     /// What is left as far as this node can say, and how long until the count is whole again or, where nothing is left,
     /// until the next token.
     #[must_use]

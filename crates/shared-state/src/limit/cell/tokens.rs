@@ -24,6 +24,8 @@ use std::time::Duration;
 const TAKEN_BITS: u32 = 40;
 const TAKEN: u64 = (1 << TAKEN_BITS) - 1;
 const GENERATIONS: u32 = 1 << (64 - TAKEN_BITS);
+/// Marks tokens that a grant gave to requests that wait, in place of a generation.
+const INSTANT: u32 = 1 << 31;
 /// How often a worker looks for the plan of a new generation before it asks.
 const LOOKS: u32 = 64;
 /// The greatest total of a plan: a worker's addition never reaches the generation.
@@ -38,6 +40,8 @@ pub struct TokenCell {
     beyond: AtomicU64,
     /// Given back, of the present generation.
     returned: AtomicU64,
+    /// Of which grant instant tokens come back (its number in the upper half), and how many did.
+    unused: AtomicU64,
     /// When the first token was taken since the plan was published, in nanoseconds; 0: none was.
     first: AtomicU64,
     demand: Demand,
@@ -132,6 +136,7 @@ impl TokenCell {
             plan: ArcSwap::from_pointee(plan),
             beyond: AtomicU64::new(0),
             returned: AtomicU64::new(0),
+            unused: AtomicU64::new(0),
             first: AtomicU64::new(0),
             demand: Demand::new(window),
             nudged: AtomicBool::new(false),
@@ -279,6 +284,14 @@ impl TokenCell {
 
     /// See [`Cell::give_back`](super::Cell::give_back). What was taken by an earlier plan, or beyond it, is not missed.
     pub fn give_back(&self, _: Moment, token: Token) {
+        if token.generation & INSTANT != 0 {
+            let grant = u64::from(token.generation & !INSTANT);
+            // Of an earlier grant: it is charged, and stays so.
+            let _ = self.unused.fetch_update(Ordering::AcqRel, Ordering::Acquire, |unused| {
+                (unused >> 32 == grant).then(|| unused.saturating_add(u64::from(token.cost)))
+            });
+            return;
+        }
         let word = self.word.load(Ordering::Acquire);
         if (word >> TAKEN_BITS) as u32 == token.generation && token.source != Source::Open {
             self.returned.fetch_add(u64::from(token.cost), Ordering::AcqRel);
@@ -318,7 +331,29 @@ impl TokenCell {
         scheduled.map_or(known, |piece| piece.min(known)).since(now)
     }
 
+    /// See [`Cell::instant`](super::Cell::instant).
+    #[must_use]
+    pub fn instant(&self, cost: u32) -> Token {
+        Token {
+            cost,
+            source: Source::Lease,
+            // The upper half has 31 bits.
+            generation: INSTANT | (self.unused.load(Ordering::Acquire) >> 32) as u32,
+        }
+    }
+
     // --- what the machine asks and says
+
+    /// Instant tokens that come back are of this grant from now on.
+    pub fn instants(&self, grant: u64) {
+        self.unused
+            .store((grant & u64::from(!INSTANT)) << 32, Ordering::Release);
+    }
+
+    /// Instant tokens of the present grant that came back since this was asked last.
+    pub fn unused(&self) -> u64 {
+        self.unused.fetch_and(!u64::from(u32::MAX), Ordering::AcqRel) & u64::from(u32::MAX)
+    }
 
     /// Ends the generation: nothing more can be taken by the present plan. Returns what was taken in it. Publish soon.
     pub fn end(&self) -> u64 {

@@ -47,6 +47,9 @@ pub(super) struct Machine {
     overdrawn: VecDeque<(Moment, u64, u64)>,
     overdrafts: u64,
     beyond: u64,
+    /// Instant tokens of the last grant that nobody used; and when the last ones came.
+    unused: u64,
+    instant_at: Moment,
 
     /// The epoch that what it knows belongs to; 0: none.
     epoch: u64,
@@ -122,6 +125,8 @@ impl Machine {
             overdrawn: VecDeque::new(),
             overdrafts: 0,
             beyond: 0,
+            unused: 0,
+            instant_at: Moment(0),
             epoch: 0,
             owes: false,
             seq: 0,
@@ -237,6 +242,9 @@ impl Machine {
 
     fn gather(&mut self, now: Moment, cell: &TokenCell) {
         self.lease.gather(now, cell, &mut self.report);
+        let unused = cell.unused();
+        self.unused += unused;
+        self.report.unspent(self.instant_at, unused);
         let beyond = cell.beyond();
         let new = beyond.saturating_sub(self.beyond);
         self.report.beyond(now, new);
@@ -332,6 +340,11 @@ impl Machine {
             // There was room for what was overdrawn: it is charged like any other token.
             self.overdrawn.retain(|(_, _, number)| *number > flight.overdrafts);
         }
+        self.unused = 0;
+        cell.instants(self.seq);
+        if grant.instant > 0 {
+            self.instant_at = now;
+        }
         self.report.instant(now, grant.instant);
         let told = self.told(now, flight, grant, view);
         self.last = Some(told);
@@ -396,6 +409,10 @@ impl Machine {
         }
         if self.account.is_learning(now) {
             return None;
+        }
+        if self.unused > 0 {
+            // Others may have them.
+            return Some(self.say(now, waiters, false, cell));
         }
         let known = self
             .last
@@ -481,6 +498,7 @@ impl Machine {
                 waiting: waiters.cost,
                 unit: u64::from(waiters.unit.max(1)),
                 declare: None,
+                unused: self.unused,
             },
         )
     }
@@ -521,6 +539,7 @@ impl Machine {
                 waiting: waiters.cost,
                 unit: u64::from(waiters.unit.max(1)),
                 declare: Some(declare),
+                unused: 0,
             },
         )
     }
@@ -678,6 +697,11 @@ impl Machine {
         }
         if let Some(when) = self.account.due(now) {
             at(when);
+        }
+        // Who was given one has decided by then whether to use it.
+        let decided = self.instant_at + Duration::from_micros(GIVEN_UP);
+        if decided > now {
+            at(decided);
         }
         if let Some((when, ..)) = self.overdrawn.front() {
             at(*when + self.overdraft_window());

@@ -136,6 +136,20 @@ impl Report {
         }
     }
 
+    /// So many of the instant tokens of that moment were not used.
+    pub(super) fn unspent(&mut self, when: Moment, tokens: u64) {
+        if tokens == 0 {
+            return;
+        }
+        let when = self.end_of_tick(when);
+        let since = self.own.iter_mut().rev().take_while(|(other, _)| *other >= when);
+        if let Some((_, count)) = since.last() {
+            let part = tokens.min(*count);
+            *count -= part;
+            self.own_sum -= part;
+        }
+    }
+
     /// A lease ended with so many unspent. The store charges them as spent at that moment, where it does not hear of them
     /// before; so they are told as that, and never go back: whatever the store heard, nobody else has them within a
     /// window, and they are the node's to count on should it have to go on by itself.

@@ -1,13 +1,13 @@
 -- After epoch.lua: what ledger/sliding/books.rs does, number for number. See there for the why.
 --
 -- Kept of a count: { epoch, version, limit, spent, nodes }. `spent`: { { slot, tokens } … } by slot. Of a node:
--- { name, end, sure, pending, heard, seq, demand, reserve, since }, sure and pending as spent, reserve -1 where there is
--- none.
+-- { name, end, sure, pending, heard, seq, demand, reserve, since, instant }, sure and pending as spent, reserve -1 where
+-- there is none, instant a slot and its tokens.
 
 local SLOTS = 100
 local GIVEN_UP = 20000
 local SPARE = 0.05
-local END, SURE, PENDING, HEARD, SEQ, DEMAND, RESERVE, SINCE = 2, 3, 4, 5, 6, 7, 8, 9
+local END, SURE, PENDING, HEARD, SEQ, DEMAND, RESERVE, SINCE, INSTANT = 2, 3, 4, 5, 6, 7, 8, 9, 10
 local STANDBY = 0.3
 local LITTLE = 2
 local WORTH_A_LEASE = 5
@@ -103,7 +103,7 @@ end
 
 local function serve(count, numbers, call)
   local limit, window, _, fast = unpack(numbers)
-  local seq, ack, first, stream, demand, waiting, unit, declared = unpack(call, 1, 8)
+  local seq, ack, first, stream, demand, waiting, unit, declared, unused = unpack(call, 1, 9)
   unit = math.max(unit, 1)
   local slot_length = math.ceil(window / SLOTS)
   local ttl = math.ceil((window + life(window) + 1000000) / 1000)
@@ -117,7 +117,7 @@ local function serve(count, numbers, call)
   end
   local fresh = me == nil
   if fresh then
-    me = { from, 0, {}, {}, 0, 0, 0, -1, 0 }
+    me = { from, 0, {}, {}, 0, 0, 0, -1, 0, { 0, 0 } }
     nodes[#nodes + 1] = me
     mine = #nodes
   end
@@ -125,7 +125,7 @@ local function serve(count, numbers, call)
 
   local rest = learning(learn(window))
   if declared then
-    me[SURE], me[PENDING], me[HEARD], me[SINCE] = {}, {}, 0, 0
+    me[SURE], me[PENDING], me[HEARD], me[SINCE], me[INSTANT] = {}, {}, 0, 0, { 0, 0 }
     if rest > 0 then
       me[RESERVE], me[SEQ] = declared[3], seq
       return { 2, { rest } }, count, ttl
@@ -146,8 +146,16 @@ local function serve(count, numbers, call)
   if ack == me[SEQ] then
     for _, piece in ipairs(me[PENDING]) do table.insert(me[SURE], piece) end
     table.sort(me[SURE], by_slot)
+    -- A node that an older script wrote down has none.
+    local given = me[INSTANT] or { 0, 0 }
+    for i = #spent, 1, -1 do
+      if spent[i][1] == given[1] then
+        spent[i][2] = math.max(0, spent[i][2] - math.min(given[2], unused or 0))
+        break
+      end
+    end
   end
-  me[PENDING] = {}
+  me[PENDING], me[INSTANT] = {}, { 0, 0 }
 
   -- What became of tokens. What was heard before is skipped.
   local index = first
@@ -232,7 +240,9 @@ local function serve(count, numbers, call)
   local instant = math.min(waiting, math.max(free[1], 0))
   instant = instant - instant % unit
   if instant > 0 then
-    add(spent, math.floor((now + GIVEN_UP) / slot_length), instant)
+    local slot = math.floor((now + GIVEN_UP) / slot_length)
+    add(spent, slot, instant)
+    me[INSTANT] = { slot, instant }
     for i = 1, #of do
       of[i] = of[i] + instant
       free[i] = free[i] - instant

@@ -32,7 +32,11 @@ impl Core {
             let cost = u64::from(waiter.cost);
             let settled = if instant >= cost {
                 instant -= cost;
-                let token = places.then(|| place_of(waiter.cost));
+                let token = if places {
+                    Some(place_of(waiter.cost))
+                } else {
+                    cell.instant(waiter.cost)
+                };
                 Settled::Granted(Charge::new(self.common.clock, &cell, token), Source::Store)
             } else {
                 let (take, nudge) = cell.take(now, waiter.cost);
@@ -58,9 +62,17 @@ impl Core {
             // Most keys are cold, and keep no room for those who waited once.
             entry.waiting = if waiting.is_empty() { VecDeque::new() } else { waiting };
         }
-        if places && instant > 0 {
-            // Who wanted them is gone. Other tokens for those who wait are spent already, by the store's books.
-            cell.give_back(now, place_of(instant.try_into().unwrap_or(u32::MAX)));
+        if instant > 0 {
+            // Who wanted them is gone.
+            let left = instant.try_into().unwrap_or(u32::MAX);
+            let token = if places {
+                Some(place_of(left))
+            } else {
+                cell.instant(left)
+            };
+            if let Some(token) = token {
+                cell.give_back(now, token);
+            }
         }
         if nudged {
             self.mark(place);
