@@ -44,11 +44,13 @@ use sluice_shared_state::ledger::look::{self, Looked};
 use sluice_shared_state::ledger::{self, Header, Request, Served, wire};
 use sluice_shared_state::{KeyId, Rule};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+/// People wait longer for an answer than requests do.
+const PEOPLE: Duration = Duration::from_millis(500);
 /// Partitions in a Redis Cluster. Elsewhere there is one.
 const CLUSTER_PARTITIONS: u16 = 64;
 
@@ -139,12 +141,13 @@ impl Redis {
         keys: &[String],
         said: &[u8],
     ) -> Result<Vec<u8>, CallError> {
-        self.call_as(script.name, partition, script, keys, said).await
+        self.call_as(script.name, CALL, partition, script, keys, said).await
     }
 
     async fn call_as(
         &self,
         kind: &'static str,
+        patience: Duration,
         partition: Partition,
         script: &'static Script,
         keys: &[String],
@@ -153,7 +156,7 @@ impl Redis {
         let Some(primary) = self.parts.primary(partition) else {
             return Err(CallError::Away);
         };
-        let deadline = Instant::now() + CALL;
+        let deadline = Instant::now() + patience;
         let call = Call {
             script,
             epoch: &self.names().epoch(partition),
@@ -190,7 +193,7 @@ impl Redis {
             .map(|request| self.names().limit(partition, request.key))
             .collect();
         let said = wire::said(header, requests);
-        let answer = self.call_as(kind, partition, script(of), &keys, &said).await?;
+        let answer = self.call_as(kind, CALL, partition, script(of), &keys, &said).await?;
         let served =
             wire::served(of, requests.len(), &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))?;
         self.metrics.epoch(served.epoch);
@@ -204,7 +207,9 @@ impl Redis {
     /// [`CallError`].
     pub(crate) async fn look(&self, partition: Partition, key: KeyId, rule: &Rule) -> Result<Looked, CallError> {
         let keys = [self.names().limit(partition, key)];
-        let answer = self.call(partition, &scripts::LOOK, &keys, &[]).await?;
+        let answer = self
+            .call_as(scripts::LOOK.name, PEOPLE, partition, &scripts::LOOK, &keys, &[])
+            .await?;
         look::read(rule, &answer).map_err(|garbled| CallError::Refused(garbled.to_string()))
     }
 
@@ -215,7 +220,9 @@ impl Redis {
     /// [`CallError`]; it may or may not have been done.
     pub(crate) async fn forget(&self, partition: Partition, key: KeyId) -> Result<bool, CallError> {
         let keys = [self.names().limit(partition, key)];
-        let answer = self.call(partition, &scripts::FORGET, &keys, &[]).await?;
+        let answer = self
+            .call_as(scripts::FORGET.name, PEOPLE, partition, &scripts::FORGET, &keys, &[])
+            .await?;
         let forgotten: u64 =
             rmp_serde::from_slice(&answer).map_err(|garbled| CallError::Refused(garbled.to_string()))?;
         Ok(forgotten > 0)
