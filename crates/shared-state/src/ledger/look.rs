@@ -31,7 +31,7 @@ pub struct Looked {
 #[derive(Deserialize)]
 struct KeptSliding(u64, u64, u64, Vec<(u64, u64)>, Vec<SlidingNode>);
 
-/// `[name, end, sure, pending, heard, seq, demand, reserve or -1, since]`.
+/// `[name, end, sure, pending, heard, seq, demand, reserve or -1, since, instant]`.
 #[derive(Deserialize)]
 struct SlidingNode(
     String,
@@ -42,6 +42,7 @@ struct SlidingNode(
     Unread,
     Unread,
     i64,
+    Unread,
     Unread,
 );
 
@@ -92,7 +93,7 @@ pub fn read(rule: &Rule, answer: &[u8]) -> Result<Looked, Garbled> {
                 return whole(rule);
             };
             let nodes = nodes.iter().map(|node| {
-                let SlidingNode(name, end, sure, pending, _, _, _, reserve, _) = node;
+                let SlidingNode(name, end, sure, pending, _, _, _, reserve, _, _) = node;
                 let held: u64 = sure.iter().chain(pending).map(|(_, tokens)| tokens).sum();
                 (of(name), *end, held, u64::try_from(*reserve).ok())
             });
