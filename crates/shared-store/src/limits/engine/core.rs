@@ -71,11 +71,12 @@ impl Core {
     pub(super) fn hear(&mut self, now: Moment, message: Message) {
         match message {
             Message::Ask(asking) => self.ask(now, asking),
-            Message::Nudge(key) => {
-                if let Some(place) = self.table.find(key) {
-                    self.mark(place);
-                }
-            }
+            Message::Nudge(key) => match self.table.find(key) {
+                Some(place) => self.mark(place),
+                // The worker has the cell of a key that was forgotten, by which nothing comes any more: where no request
+                // waits it would refuse by it for good.
+                None => self.common.forget(),
+            },
             Message::Numbers(key, rule) => {
                 match self.table.find(key) {
                     Some(place) => self.numbers(now, place, &rule),
