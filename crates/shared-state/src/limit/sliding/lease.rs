@@ -82,8 +82,7 @@ impl Lease {
     }
 
     /// Drops all where it has ended: the tokens stay dead, and nobody else has them either. The cell has a new generation
-    /// then.
-    /// `charged`: the store had them as given to this node.
+    /// then. `charged`: the store had them as given to this node.
     pub(super) fn expire(&mut self, now: Moment, charged: bool, cell: &TokenCell, report: &mut Report) -> bool {
         if now < self.ends || self.held() == 0 {
             return false;
