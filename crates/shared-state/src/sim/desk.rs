@@ -154,7 +154,7 @@ impl Desk {
                 if self.look(node, waiters) >= u64::from(cost) {
                     return Ok(());
                 }
-                cell.take_again(self.now, cost)
+                cell.take_again(self.now, cost).0
             }
             known if nudge => {
                 self.look(node, Waiters::default());
@@ -409,4 +409,37 @@ fn a_token_for_a_request_that_another_limit_refused_goes_back() {
         desk.wait(Duration::from_millis(700));
     }
     assert_eq!(desk.admitted(1, 10), 5);
+}
+
+#[test]
+fn who_stays_below_the_limit_is_not_refused() {
+    for (limit, rate, spread) in [
+        (20, 5, 3),
+        (20, 5, 1),
+        (20, 15, 3),
+        (5, 4, 3),
+        (50, 40, 3),
+        (100, 20, 3),
+        (1000, 700, 3),
+    ] {
+        let mut desk = Desk::new(3, rule(limit, Duration::from_secs(1)));
+        for turn in 0..20 * rate {
+            let passed = desk.request(turn as usize % spread, 1);
+            assert!(
+                passed.is_ok(),
+                "{limit} a second, {rate} offered over {spread}, turn {turn}: {passed:?}"
+            );
+            desk.wait(Duration::from_secs(1) / rate);
+        }
+    }
+}
+
+#[test]
+fn who_comes_in_pairs_holds_nothing_that_others_miss() {
+    let mut desk = Desk::new(3, rule(20, Duration::from_secs(1)));
+    for turn in 0..400 {
+        let passed = desk.request([0, 1, 2, 0][turn % 4], 1);
+        assert!(passed.is_ok(), "turn {turn}: {passed:?}");
+        desk.wait(Duration::from_millis(if turn % 4 == 3 { 5 } else { 200 }));
+    }
 }

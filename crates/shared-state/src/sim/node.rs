@@ -349,7 +349,7 @@ impl Node {
                 turn.out.push(Effect::Admit(key, waited, false));
                 continue;
             }
-            match known.machine.cell().take_again(now, cost) {
+            match known.machine.cell().take_again(now, cost).0 {
                 Take::Taken(_) => turn.out.push(Effect::Admit(key, waited, false)),
                 Take::Unknown if may_wait && waited < GIVEN_UP / 2 => known.waiters.push_back(since),
                 _ => turn.out.push(Effect::Refuse(waited)),

@@ -344,6 +344,7 @@ impl Limiter {
             rule: Arc::clone(ask.rule),
             key: this.key,
             cost: ask.cost,
+            counted: this.place.is_some(),
             patient_until: now + ask.patience,
         }
     }

@@ -1,6 +1,7 @@
 //! A connection to one Redis: made and looked at before anything relies on it, then shared by all calls.
 
 use super::script::Script;
+use super::scripts;
 use super::stream::{Heard, Stream};
 use super::trouble::{Failing, Trouble};
 use crate::clock::Clock;
@@ -82,7 +83,7 @@ impl Door {
         }
     }
 
-    /// Connects to a primary, and makes sure that it is one. The task ends when the connection does.
+    /// Connects to a primary, makes sure that it is one, and makes the scripts known to it. The task ends when the connection does.
     pub(super) async fn primary(
         &self,
         url: &RedisUrl,
@@ -92,6 +93,7 @@ impl Door {
             let (mut live, driver) = self.connect(url, push).await?;
             live.facts = live.ask_facts(url, self.user.as_deref()).await?;
             live.facts.check(url, self.cluster)?;
+            live.prepare().await;
             Ok((live, driver))
         };
         timeout(GREETING, greeting)
@@ -248,6 +250,27 @@ impl Live {
         both.cmd("ASKING").add_command(command);
         let mut replies = self.connection.clone().send_packed_commands(&both, 1, 1).await?;
         self.believed(replies.pop().unwrap_or(Value::Nil))
+    }
+
+    /// Makes every script known there, so that no request pays for a key's first call with a second one and with the time
+    /// that Redis takes to compile. Where it is not allowed, or lost later, a call sends the text.
+    async fn prepare(&self) {
+        let mut all = redis::pipe();
+        for script in scripts::ALL {
+            all.cmd("SCRIPT").arg("LOAD").arg(script.text());
+        }
+        let loaded = self
+            .connection
+            .clone()
+            .send_packed_commands(&all, 0, scripts::ALL.len())
+            .await;
+        let refused = match loaded {
+            Ok(replies) => replies.into_iter().find_map(|reply| reply.extract_error().err()),
+            Err(error) => Some(error),
+        };
+        if let Some(why) = refused {
+            tracing::debug!(%why, "scripts are not known to Redis before they are called");
+        }
     }
 
     /// Any command.

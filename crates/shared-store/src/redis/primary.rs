@@ -8,7 +8,7 @@
 
 use super::live::{Call, Door, Live};
 use super::parts::Parts;
-use super::script::Script;
+use super::scripts::CHECK;
 use super::sentinel::Sentinels;
 use super::trouble::{Failing, Trouble};
 use crate::backend::{CALL, CallError, Partition, Reach};
@@ -32,9 +32,6 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// How long one that has no partition of ours, and was named by another, is kept after it was last named.
 const KEPT: Duration = Duration::from_secs(30);
-
-/// What a check runs.
-static CHECK: Script = Script::new("check", &[include_str!("scripts/check.lua")]);
 
 /// Where a primary is.
 #[derive(Debug)]

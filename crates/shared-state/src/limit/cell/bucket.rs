@@ -101,7 +101,7 @@ impl BucketCell {
                 Err(refusal) => Take::Refused(refusal),
                 Ok(Source::Open) => Take::Taken(token(now, Source::Open, cost)),
                 Ok(_) if over >= u64::from(cost) => Take::Taken(token(now, Source::Local, cost)),
-                Ok(_) if plan.waits => Take::Unknown,
+                Ok(_) if plan.waits_now(now, cost) => Take::Unknown,
                 Ok(_) => Take::Refused(Refusal::Spent(plan.wait(now, full, cost))),
             })
         })
@@ -198,7 +198,7 @@ impl BucketCell {
                     self.count(cost);
                     (Take::Taken(token(now, Source::Local, cost)), self.notes.nudge())
                 }
-                Change::Refused(_) if plan.waits => (Take::Unknown, self.notes.nudge()),
+                Change::Refused(_) if plan.waits_now(now, cost) => (Take::Unknown, self.notes.nudge()),
                 Change::Refused(_) => (
                     Take::Refused(Refusal::Spent(plan.wait(now, full, cost))),
                     self.notes.nudge(),
@@ -282,6 +282,12 @@ impl Plan {
     fn full_at(&self, now: Moment, level: f64) -> u64 {
         let missing = (depth_of(self.part) - level).max(0.0) * self.each;
         self.since(now) + round_down(missing.ceil()).min(self.depth)
+    }
+
+    // Whether a request waits for the store where nothing is left. Also where none does otherwise, one for which the free
+    // part should have enough by now: it came when it was told to.
+    fn waits_now(&self, now: Moment, cost: u32) -> bool {
+        self.waits || (self.free.1 > 0.0 && self.freed(now) >= f64::from(cost))
     }
 
     // What the free part has by now at least.

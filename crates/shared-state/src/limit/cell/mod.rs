@@ -125,12 +125,19 @@ impl Cell {
     }
 
     /// As [`take`](Self::take), for a request that asked before and has waited since: it is no further demand.
-    pub fn take_again(&self, now: Moment, cost: u32) -> Take {
+    pub fn take_again(&self, now: Moment, cost: u32) -> (Take, bool) {
         match &self.0 {
             Form::Tokens(cell) => cell.take_again(now, cost),
-            Form::Spans(cell) => cell.take(now, cost).0,
-            Form::Bucket(cell) => cell.take(now, cost).0,
-            Form::Permits(cell) => cell.take(now, cost).0,
+            // These count who waits when he is told.
+            Form::Spans(_) | Form::Bucket(_) | Form::Permits(_) => self.take(now, cost),
+        }
+    }
+
+    /// A request asks that could not [`take`](Self::take), for its worker did not have the cell yet: it is demand all the
+    /// same.
+    pub fn asked(&self, now: Moment, cost: u32) {
+        if let Form::Tokens(cell) = &self.0 {
+            cell.demand().asked(now, cost);
         }
     }
 

@@ -106,7 +106,12 @@ impl PermitCell {
     #[must_use]
     pub fn peek(&self, now: Moment, cost: u32) -> Take {
         let places = Places::of(self.word.load(Ordering::Acquire));
-        self.plan.load().judge(now, places, cost).0
+        let found = self.plan.load().judge(now, places, cost).0;
+        if let Take::Refused(_) = found {
+            // Nobody will take it, and it was asked for all the same.
+            self.notes.ask(cost);
+        }
+        found
     }
 
     /// See [`Cell::give_back`](super::Cell::give_back).

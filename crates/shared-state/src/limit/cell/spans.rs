@@ -88,7 +88,7 @@ impl SpanCell {
                 Ok(_) if self.over.read(plan.generation)? >= u64::from(cost) => {
                     Take::Taken(plan.token_of(Source::Local, cost))
                 }
-                Ok(_) if plan.waits => Take::Unknown,
+                Ok(_) if plan.waits_now(now) => Take::Unknown,
                 Ok(_) => Take::Refused(Refusal::Spent(plan.wait(now))),
             })
         })
@@ -182,7 +182,7 @@ impl SpanCell {
             }
             Ok(_) => match self.over.change(plan.generation, |left| left.checked_sub(wanted)) {
                 Change::Made(..) => (Take::Taken(plan.token_of(Source::Local, cost)), self.notes.nudge()),
-                Change::Refused(_) if plan.waits => (Take::Unknown, self.notes.nudge()),
+                Change::Refused(_) if plan.waits_now(now) => (Take::Unknown, self.notes.nudge()),
                 Change::Refused(_) => (Take::Refused(Refusal::Spent(plan.wait(now))), self.notes.nudge()),
                 Change::Other => return None,
             },
@@ -195,6 +195,12 @@ impl SpanCell {
 impl Plan {
     fn place(&self, now: Moment) -> Option<usize> {
         self.spans.iter().position(|(from, until)| *from <= now && now < *until)
+    }
+
+    /// Whether a request waits for the store where nothing is left. Also where none does otherwise, one that comes when its
+    /// window should have begun: it came when it was told to.
+    fn waits_now(&self, now: Moment) -> bool {
+        self.waits || (self.closes.0 > 0 && now >= self.closes)
     }
 
     fn wait(&self, now: Moment) -> Duration {

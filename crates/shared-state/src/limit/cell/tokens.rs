@@ -154,8 +154,8 @@ impl TokenCell {
     }
 
     /// See [`Cell::take_again`](super::Cell::take_again).
-    pub fn take_again(&self, now: Moment, cost: u32) -> Take {
-        self.attempt(now, cost, None).0
+    pub fn take_again(&self, now: Moment, cost: u32) -> (Take, bool) {
+        self.attempt(now, cost, None)
     }
 
     fn attempt(&self, now: Moment, cost: u32, rate: Option<f64>) -> (Take, bool) {

@@ -308,6 +308,9 @@ impl Core {
             match self.place(now, part) {
                 Ok(place) => {
                     let Some(entry) = self.table.get(place) else { continue };
+                    if !part.counted {
+                        entry.node.cell().asked(now, part.cost);
+                    }
                     entry.waiting.push_back(waiter);
                     self.serve(now, place, 0, false);
                     self.mark(place);

@@ -75,6 +75,8 @@ pub(super) struct AskedPart {
     pub(super) rule: Arc<Rule>,
     pub(super) key: KeyId,
     pub(super) cost: u32,
+    /// The worker had the key's cell, which counted the request as demand.
+    pub(super) counted: bool,
     /// Until then it would rather wait than be refused.
     pub(super) patient_until: Moment,
 }

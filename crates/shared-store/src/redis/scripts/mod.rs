@@ -1,4 +1,5 @@
-//! The scripts of limits: one for each algorithm, each after what all of them begin with.
+//! The scripts: of limits one for each algorithm, each after what all of them begin with; of breakers, of people's looks,
+//! and of the guard.
 
 use super::Script;
 use sluice_shared_state::ledger;
@@ -16,6 +17,12 @@ pub(crate) static LOOK: Script = Script::new("look", &[include_str!("look.lua")]
 pub(crate) static FORGET: Script = Script::new("forget", &[include_str!("forget.lua")]);
 /// Serves calls of breakers. It has an epoch of its own, which a node that was by itself does not raise.
 pub(crate) static BREAKER: Script = Script::new("breaker", &[include_str!("breaker.lua")]);
+
+/// Sees whether a store answers, and does what calls need.
+pub(crate) static CHECK: Script = Script::new("check", &[include_str!("check.lua")]);
+
+/// Every script: what a connection makes known before anybody calls.
+pub(crate) static ALL: [&Script; 8] = [&SLIDING, &BUCKET, &WINDOW, &PERMITS, &LOOK, &FORGET, &BREAKER, &CHECK];
 
 /// The script that serves an algorithm's calls.
 pub(crate) fn script(of: ledger::Script) -> &'static Script {

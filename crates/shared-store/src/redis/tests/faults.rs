@@ -18,6 +18,17 @@ async fn a_call_reaches_redis_with_the_run_id_of_its_process() {
 }
 
 #[tokio::test]
+async fn every_script_is_known_before_the_first_call() {
+    let server = Server::start();
+    let driver = Driver::at(&server.url());
+    driver.reached().await;
+    let mut words = vec!["SCRIPT", "EXISTS"];
+    words.extend(scripts::ALL.iter().map(|script| script.hash()));
+    let known = server.cli(&words);
+    assert_eq!(known.lines().collect::<Vec<_>>(), vec!["1"; scripts::ALL.len()]);
+}
+
+#[tokio::test]
 async fn a_flushed_script_cache_fails_no_call() {
     let server = Server::start();
     let driver = Driver::at(&server.url());

@@ -39,7 +39,7 @@ impl Core {
                 };
                 Settled::Granted(Charge::new(self.common.clock, &cell, token), Source::Store)
             } else {
-                let (take, nudge) = cell.take(now, waiter.cost);
+                let (take, nudge) = cell.take_again(now, waiter.cost);
                 nudged |= nudge;
                 match take {
                     Take::Taken(token) => self.granted(&cell, token),
@@ -88,7 +88,7 @@ impl Core {
             let settled = if !self.requests.waits(waiter.request) {
                 None
             } else {
-                match cell.take(now, waiter.cost).0 {
+                match cell.take_again(now, waiter.cost).0 {
                     Take::Taken(token) => Some(self.granted(&cell, token)),
                     Take::Refused(Refusal::Spent(next)) if now + next <= waiter.patient_until && !next.is_zero() => {
                         return self.table.schedule(place, now + next);
