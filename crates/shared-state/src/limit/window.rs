@@ -27,6 +27,8 @@ use std::time::Duration;
 const REMEMBER: Duration = Duration::from_secs(3600);
 /// Calls that are only about more tokens are no closer than this.
 const PAUSE: Duration = Duration::from_millis(2);
+/// After which nobody gives back any more what the store gave to requests that waited.
+const SETTLED: Duration = Duration::from_millis(30);
 /// What all nodes may overdraw together, as a share of the limit: one in so many.
 const OVERDRAFT: u64 = 20;
 
@@ -68,6 +70,8 @@ pub(super) struct Machine {
     spent: Moment,
     nodes: u64,
     free: u64,
+    /// When what was given to requests that waited is used, or came back.
+    settled: Moment,
     alone: Option<Alone>,
 }
 
@@ -129,6 +133,7 @@ impl Machine {
             spent: Moment(0),
             nodes: 1,
             free: 0,
+            settled: Moment(0),
             alone: None,
         };
         machine.adopt(rule);

@@ -405,7 +405,7 @@ fn a_token_for_a_request_that_another_limit_refused_goes_back() {
             since: desk.now,
         };
         assert_eq!(desk.look(0, waiters), 1, "round {round}: there is room");
-        cell.give_back(desk.now, cell.instant(1).expect("it can be given back"));
+        cell.give_back(desk.now, cell.instant(desk.now, 1).expect("it can be given back"));
         desk.wait(Duration::from_millis(700));
     }
     assert_eq!(desk.admitted(1, 10), 5);

@@ -185,6 +185,7 @@ impl From<limit::Source> for Source {
             limit::Source::Lease => Self::Lease,
             limit::Source::Local => Self::Local,
             limit::Source::Open => Self::Open,
+            limit::Source::Store => Self::Store,
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct BucketCell {
     over: Word,
     /// What was taken since ever, by whatever leave.
     taken: AtomicU64,
+    /// What the store gave to requests that waited and came back; not yet fetched.
+    returned: AtomicU64,
     notes: Notes,
 }
 
@@ -78,6 +80,7 @@ impl BucketCell {
             full: Word::default(),
             over: Word::new(u64::from(fast)),
             taken: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
             notes: Notes::default(),
         }
     }
@@ -101,7 +104,7 @@ impl BucketCell {
                 Err(refusal) => Take::Refused(refusal),
                 Ok(Source::Open) => Take::Taken(token(now, Source::Open, cost)),
                 Ok(_) if over >= u64::from(cost) => Take::Taken(token(now, Source::Local, cost)),
-                Ok(_) if plan.waits_now(now, cost) => Take::Unknown,
+                Ok(_) if plan.waits => Take::Unknown,
                 Ok(_) => Take::Refused(Refusal::Spent(plan.wait(now, full, cost))),
             })
         })
@@ -109,8 +112,13 @@ impl BucketCell {
 
     /// See [`Cell::give_back`](super::Cell::give_back).
     pub fn give_back(&self, now: Moment, token: Token) {
-        if token.source == Source::Open {
-            return;
+        match token.source {
+            Source::Open => return,
+            Source::Store => {
+                self.returned.fetch_add(u64::from(token.cost), Ordering::AcqRel);
+                return;
+            }
+            Source::Lease | Source::Local => {}
         }
         // What came in since it was taken might have run over, had it not been: that much stays taken.
         let elapsed = f64::from(mark(now).wrapping_sub(token.generation)) * MARK / 1e9;
@@ -126,6 +134,12 @@ impl BucketCell {
                 Change::Made(..) | Change::Refused(_) => Some(()),
             }
         });
+    }
+
+    /// See [`Cell::instant`](super::Cell::instant).
+    #[must_use]
+    pub fn instant(&self, now: Moment, cost: u32) -> Token {
+        token(now, Source::Store, cost)
     }
 
     /// See [`Cell::standing`](super::Cell::standing).
@@ -145,6 +159,11 @@ impl BucketCell {
     /// Somebody looks at it. Tells what was asked for since ever, and what was taken.
     pub(in crate::limit) fn looked(&self) -> (Asked, u64) {
         (self.notes.looked(), self.taken.load(Ordering::Relaxed))
+    }
+
+    /// What the store gave to requests that waited and did not use it, since this was asked last.
+    pub(in crate::limit) fn returned(&self) -> u64 {
+        self.returned.swap(0, Ordering::AcqRel)
     }
 
     /// What is in the part now, and what may still be overdrawn.
@@ -174,6 +193,12 @@ impl BucketCell {
         (last.level(now, full), self.over.turn(next.generation, over))
     }
 
+    /// See [`Cell::forget`](super::Cell::forget).
+    pub(super) fn forget(&self) {
+        let whole = self.plan.load().whole;
+        self.publish(Moment(0), Plan::new(Moment(0), (0.0, 0), whole), |_| 0.0, |_| 0);
+    }
+
     fn try_take(&self, now: Moment, cost: u32) -> Option<(Take, bool)> {
         let plan = self.plan.load();
         let full = match self.full.change(plan.generation, |full| plan.taking(now, full, cost)) {
@@ -198,7 +223,7 @@ impl BucketCell {
                     self.count(cost);
                     (Take::Taken(token(now, Source::Local, cost)), self.notes.nudge())
                 }
-                Change::Refused(_) if plan.waits_now(now, cost) => (Take::Unknown, self.notes.nudge()),
+                Change::Refused(_) if plan.waits => (Take::Unknown, self.notes.nudge()),
                 Change::Refused(_) => (
                     Take::Refused(Refusal::Spent(plan.wait(now, full, cost))),
                     self.notes.nudge(),
@@ -282,12 +307,6 @@ impl Plan {
     fn full_at(&self, now: Moment, level: f64) -> u64 {
         let missing = (depth_of(self.part) - level).max(0.0) * self.each;
         self.since(now) + round_down(missing.ceil()).min(self.depth)
-    }
-
-    // Whether a request waits for the store where nothing is left. Also where none does otherwise, one for which the free
-    // part should have enough by now: it came when it was told to.
-    fn waits_now(&self, now: Moment, cost: u32) -> bool {
-        self.waits || (self.free.1 > 0.0 && self.freed(now) >= f64::from(cost))
     }
 
     // What the free part has by now at least.

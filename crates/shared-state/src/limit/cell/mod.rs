@@ -66,6 +66,8 @@ pub enum Source {
     Local,
     /// The store is away, and the limit is open then.
     Open,
+    /// The store gave it to a request that waited.
+    Store,
 }
 
 /// Why not.
@@ -163,13 +165,26 @@ impl Cell {
         }
     }
 
-    /// Tokens that the last grant gave to a request that waits, for giving them back should it be refused after all. None
-    /// where they cannot be.
+    /// Tokens that the last grant gave to a request that waits, for giving them back should it be refused after all; places
+    /// of a concurrency limit, which are in use as if they had been taken. None where they cannot be given back.
     #[must_use]
-    pub fn instant(&self, cost: u32) -> Option<Token> {
+    pub fn instant(&self, now: Moment, cost: u32) -> Option<Token> {
         match &self.0 {
             Form::Tokens(cell) => Some(cell.instant(cost)),
-            _ => None,
+            Form::Spans(cell) => cell.instant(now, cost),
+            Form::Bucket(cell) => Some(cell.instant(now, cost)),
+            Form::Permits(cell) => Some(cell.instant(cost)),
+        }
+    }
+
+    /// The key was forgotten, and nobody publishes to this cell any more: whoever still has it finds that nothing is known,
+    /// whatever was the case. What the cell had must have gone back before.
+    pub fn forget(&self) {
+        match &self.0 {
+            Form::Tokens(cell) => cell.forget(),
+            Form::Spans(cell) => cell.forget(),
+            Form::Bucket(cell) => cell.forget(),
+            Form::Permits(cell) => cell.forget(),
         }
     }
 

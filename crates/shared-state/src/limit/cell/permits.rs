@@ -122,6 +122,16 @@ impl PermitCell {
         });
     }
 
+    /// See [`Cell::instant`](super::Cell::instant).
+    #[must_use]
+    pub fn instant(&self, cost: u32) -> Token {
+        Token {
+            cost,
+            source: Source::Store,
+            generation: 0,
+        }
+    }
+
     /// See [`Cell::standing`](super::Cell::standing).
     #[must_use]
     pub fn standing(&self, _: Moment) -> (u64, Duration) {
@@ -147,6 +157,11 @@ impl PermitCell {
     /// Another plan.
     pub(in crate::limit) fn publish(&self, plan: Plan) {
         self.plan.store(Arc::new(plan));
+    }
+
+    /// See [`Cell::forget`](super::Cell::forget). Places that are in use stay so.
+    pub(super) fn forget(&self) {
+        self.publish(Plan::default());
     }
 
     /// Changes what there is, by what there is at that moment. Tells what there is then.

@@ -41,7 +41,7 @@ pub(in crate::limit) struct Plan {
     pub(in crate::limit) beyond: Beyond,
     /// Requests may wait for the store; else what is not known is refused.
     pub(in crate::limit) waits: bool,
-    /// The end of the present window.
+    /// The end of the present window, or when this node will have turned to the next one.
     pub(in crate::limit) closes: Moment,
     /// What others have left for this node.
     pub(in crate::limit) free: u64,
@@ -88,7 +88,7 @@ impl SpanCell {
                 Ok(_) if self.over.read(plan.generation)? >= u64::from(cost) => {
                     Take::Taken(plan.token_of(Source::Local, cost))
                 }
-                Ok(_) if plan.waits_now(now) => Take::Unknown,
+                Ok(_) if plan.waits => Take::Unknown,
                 Ok(_) => Take::Refused(Refusal::Spent(plan.wait(now))),
             })
         })
@@ -113,6 +113,17 @@ impl SpanCell {
                 Change::Made(..) | Change::Refused(_) => Some(()),
             }
         });
+    }
+
+    /// See [`Cell::instant`](super::Cell::instant). None between two windows.
+    #[must_use]
+    pub fn instant(&self, now: Moment, cost: u32) -> Option<Token> {
+        let plan = self.plan.load();
+        let place = plan.place(now)?;
+        Some(Token {
+            source: Source::Store,
+            ..plan.token(cost, place)
+        })
     }
 
     /// See [`Cell::standing`](super::Cell::standing).
@@ -161,6 +172,11 @@ impl SpanCell {
         )
     }
 
+    /// See [`Cell::forget`](super::Cell::forget).
+    pub(super) fn forget(&self) {
+        self.publish(Plan::default(), |_, _| 0, |_| 0);
+    }
+
     fn try_take(&self, now: Moment, cost: u32) -> Option<(Take, bool)> {
         let plan = self.plan.load();
         let wanted = u64::from(cost);
@@ -182,7 +198,7 @@ impl SpanCell {
             }
             Ok(_) => match self.over.change(plan.generation, |left| left.checked_sub(wanted)) {
                 Change::Made(..) => (Take::Taken(plan.token_of(Source::Local, cost)), self.notes.nudge()),
-                Change::Refused(_) if plan.waits_now(now) => (Take::Unknown, self.notes.nudge()),
+                Change::Refused(_) if plan.waits => (Take::Unknown, self.notes.nudge()),
                 Change::Refused(_) => (Take::Refused(Refusal::Spent(plan.wait(now))), self.notes.nudge()),
                 Change::Other => return None,
             },
@@ -195,12 +211,6 @@ impl SpanCell {
 impl Plan {
     fn place(&self, now: Moment) -> Option<usize> {
         self.spans.iter().position(|(from, until)| *from <= now && now < *until)
-    }
-
-    /// Whether a request waits for the store where nothing is left. Also where none does otherwise, one that comes when its
-    /// window should have begun: it came when it was told to.
-    fn waits_now(&self, now: Moment) -> bool {
-        self.waits || (self.closes.0 > 0 && now >= self.closes)
     }
 
     fn wait(&self, now: Moment) -> Duration {

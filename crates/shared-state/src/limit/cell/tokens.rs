@@ -24,8 +24,6 @@ use std::time::Duration;
 const TAKEN_BITS: u32 = 40;
 const TAKEN: u64 = (1 << TAKEN_BITS) - 1;
 const GENERATIONS: u32 = 1 << (64 - TAKEN_BITS);
-/// Marks tokens that a grant gave to requests that wait, in place of a generation.
-const INSTANT: u32 = 1 << 31;
 /// How often a worker looks for the plan of a new generation before it asks.
 const LOOKS: u32 = 64;
 /// The greatest total of a plan: a worker's addition never reaches the generation.
@@ -284,8 +282,8 @@ impl TokenCell {
 
     /// See [`Cell::give_back`](super::Cell::give_back). What was taken by an earlier plan, or beyond it, is not missed.
     pub fn give_back(&self, _: Moment, token: Token) {
-        if token.generation & INSTANT != 0 {
-            let grant = u64::from(token.generation & !INSTANT);
+        if token.source == Source::Store {
+            let grant = u64::from(token.generation);
             // Of an earlier grant: it is charged, and stays so.
             let _ = self.unused.fetch_update(Ordering::AcqRel, Ordering::Acquire, |unused| {
                 (unused >> 32 == grant).then(|| unused.saturating_add(u64::from(token.cost)))
@@ -336,9 +334,8 @@ impl TokenCell {
     pub fn instant(&self, cost: u32) -> Token {
         Token {
             cost,
-            source: Source::Lease,
-            // The upper half has 31 bits.
-            generation: INSTANT | (self.unused.load(Ordering::Acquire) >> 32) as u32,
+            source: Source::Store,
+            generation: (self.unused.load(Ordering::Acquire) >> 32) as u32,
         }
     }
 
@@ -346,8 +343,7 @@ impl TokenCell {
 
     /// Instant tokens that come back are of this grant from now on.
     pub fn instants(&self, grant: u64) {
-        self.unused
-            .store((grant & u64::from(!INSTANT)) << 32, Ordering::Release);
+        self.unused.store(grant << 32, Ordering::Release);
     }
 
     /// Instant tokens of the present grant that came back since this was asked last.
@@ -373,6 +369,13 @@ impl TokenCell {
         plan.generation = (self.word.load(Ordering::Acquire) >> TAKEN_BITS) as u32;
         self.first.store(0, Ordering::Relaxed);
         self.plan.store(std::sync::Arc::new(plan));
+    }
+
+    /// See [`Cell::forget`](super::Cell::forget).
+    pub(super) fn forget(&self) {
+        self.end();
+        let (limit, window) = self.plan.load().whole;
+        self.publish(Plan::unknown(limit, window));
     }
 
     /// The present plan.

@@ -118,6 +118,9 @@ impl Machine {
             return Some(now + PAUSE);
         }
         let mut sooner = |moment: Moment| next = Some(next.map_or(moment, |next| next.min(moment)));
+        if now < self.settled {
+            sooner(self.settled);
+        }
         if let Some(alone) = self.alone {
             alone.learns.into_iter().for_each(&mut sooner);
             sooner(alone.since + at_most(self.notice));

@@ -7,6 +7,9 @@ use crate::rule::OnFailure;
 use crate::time::Moment;
 use std::time::Duration;
 
+/// How long a node may take to turn to a window that has begun.
+const TURN: Duration = Duration::from_millis(20);
+
 impl Machine {
     pub(super) fn publish(&mut self, now: Moment, cell: &SpanCell) {
         let lease = if self.alone.is_some() {
@@ -29,7 +32,7 @@ impl Machine {
             },
             beyond: self.beyond(now),
             waits: !self.fast,
-            closes: self.places[self.present].map_or(now, |present| present.closes),
+            closes: self.opens_again(now),
             free: if self.alone.is_some() { 0 } else { self.free },
             ..Plan::default()
         };
@@ -65,6 +68,16 @@ impl Machine {
             }
         }
         self.over = self.shown.1;
+    }
+
+    // When there will be tokens again. Who does not wait for the store finds the next window open only when this node has
+    // turned to it.
+    fn opens_again(&self, now: Moment) -> Moment {
+        let closes = self.places[self.present].map_or(now, |present| present.closes);
+        match self.places[1 - self.present] {
+            Some(next) if self.fast && self.alone.is_none() => closes.max(next.from) + TURN.min(self.length / 100),
+            _ => closes,
+        }
     }
 
     fn beyond(&self, now: Moment) -> Beyond {

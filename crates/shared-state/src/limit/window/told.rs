@@ -1,6 +1,6 @@
 //! What the store tells of its windows.
 
-use super::{Machine, Window};
+use super::{Machine, SETTLED, Window};
 use crate::ledger::window::{Reply, Span};
 use crate::limit::node::View;
 use crate::limit::talk::{at_least, at_most, micros, next_call, some_of};
@@ -35,6 +35,9 @@ impl Machine {
             self.demand.add(now, instant);
             present.used += instant;
             present.held = present.held.saturating_sub(instant);
+            if instant > 0 {
+                self.settled = now + SETTLED;
+            }
         }
         self.nodes = reply.nodes;
         self.horizon = micros(reply.horizon);

@@ -3,6 +3,8 @@
 mod keys;
 mod node;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use super::budget::Budget;
 use super::requests::{Requests, Waiter};

@@ -81,6 +81,8 @@ impl Core {
         self.serve(now, place, 0, true);
         if let Some(entry) = self.table.remove(place) {
             self.common.cells.remove(entry.node.key());
+            // Workers may have it still.
+            entry.node.cell().forget();
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::{Core, Waiter};
 use crate::backend::{CALL, Partition};
+use crate::limits::Source;
 use crate::limits::charge::Charge;
 use crate::limits::engine::Settled;
-use crate::limits::{Source, holds};
-use sluice_shared_state::limit::{self, Cell, Refusal, Take, Token};
+use sluice_shared_state::limit::{Cell, Refusal, Take, Token};
 use sluice_shared_state::{Moment, OnFailure};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Core {
         }
         let (cell, rule) = (Arc::clone(entry.node.cell()), Arc::clone(entry.node.rule()));
         let mut waiting = std::mem::take(&mut entry.waiting);
-        let (places, mut nudged) = (holds(&rule), false);
+        let mut nudged = false;
         waiting.retain(|waiter| {
             if !self.requests.waits(waiter.request) {
                 return false;
@@ -32,12 +32,8 @@ impl Core {
             let cost = u64::from(waiter.cost);
             let settled = if instant >= cost {
                 instant -= cost;
-                let token = if places {
-                    Some(place_of(waiter.cost))
-                } else {
-                    cell.instant(waiter.cost)
-                };
-                Settled::Granted(Charge::new(self.common.clock, &cell, token), Source::Store)
+                let charge = Charge::new(self.common.clock, &cell, cell.instant(now, waiter.cost));
+                Settled::Granted(charge, Source::Store)
             } else {
                 let (take, nudge) = cell.take_again(now, waiter.cost);
                 nudged |= nudge;
@@ -65,12 +61,7 @@ impl Core {
         if instant > 0 {
             // Who wanted them is gone.
             let left = instant.try_into().unwrap_or(u32::MAX);
-            let token = if places {
-                Some(place_of(left))
-            } else {
-                cell.instant(left)
-            };
-            if let Some(token) = token {
+            if let Some(token) = cell.instant(now, left) {
                 cell.give_back(now, token);
             }
         }
@@ -142,14 +133,5 @@ impl Core {
             true => Source::Store,
             false => Source::Local,
         }
-    }
-}
-
-/// Places that the store gave to requests that wait: they are in use as if they had been taken.
-fn place_of(cost: u32) -> Token {
-    Token {
-        cost,
-        source: limit::Source::Lease,
-        generation: 0,
     }
 }
