@@ -1,8 +1,9 @@
 //! Faults that other gateways shipped with their breakers, each asked of three nodes and a real Redis.
 
+use cluster_tests::between::{Between, Manner};
 use cluster_tests::offered::{Offered, Sample};
 use cluster_tests::store::Store;
-use cluster_tests::{Answer, Backend, Call, Cluster, World, eventually};
+use cluster_tests::{Answer, Backend, Call, Cluster, World, eventually, in_full};
 use http::Method;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ struct Stage {
     cluster: Cluster,
     service: Backend,
     _store: Store,
+    between: Between,
     _world: World,
 }
 
@@ -20,8 +22,9 @@ impl Stage {
     async fn set(upstream: &str, routes: &str) -> Self {
         let world = World::new();
         let store = Store::start(&world).await;
+        let between = Between::start(world.service(), store.address()).await;
         let service = Backend::timed(world.service()).await;
-        let cluster = Cluster::sharing(&world, store.address()).await;
+        let cluster = Cluster::sharing(&world, between.address()).await;
         cluster
             .apply(&format!(
                 "upstreams: {{ a: {{ targets: ['{}'], {upstream} }} }}\ngateways:\n  shop:\n    hosts: ['*']\n    routes:\n{routes}",
@@ -32,6 +35,7 @@ impl Stage {
             cluster,
             service,
             _store: store,
+            between,
             _world: world,
         }
     }
@@ -224,4 +228,47 @@ async fn the_gateways_own_refusals_are_nobodys_failures() {
         .metric("sluice_upstream_ejections_total", &[])
         .await;
     assert_eq!(ejected, 0.0);
+}
+
+/// The way to the store swallows what is sent: nobody is told, as behind a wall that drops packets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_that_opened_while_nobody_heard_of_it_is_known_to_all_soon_after() {
+    let upstream = "breaker: { failure_rate: 50%, window: 10s, min_requests: 5, open_for: 50s, observers: 1 }, health: { passive: { max_ejected: 0% } }";
+    let stage = Stage::set(upstream, "      - { path: /, upstream: a }\n").await;
+    stage.until_served().await;
+    stage.between.turn(Manner::Silent);
+    for node in stage.cluster.nodes() {
+        let admin = node.admin();
+        eventually(&format!("{} to do without the store", node.name()), || async {
+            let ready = admin.readyz().await.map_err(|error| error.to_string())?;
+            match ready.json()["degraded"].to_string().contains("redis") {
+                true => Ok(()),
+                false => Err(ready.text()),
+            }
+        })
+        .await;
+    }
+    stage.service.journal().fail(true);
+    stage.until_refused().await;
+    let told = stage.breaker().await;
+    let open = told["nodes"].as_array().into_iter().flatten();
+    let open: Vec<_> = open
+        .filter(|node| node["state"] == "open")
+        .map(|node| &node["name"])
+        .collect();
+    assert_eq!(open, ["n1"], "each node has a breaker of its own meanwhile: {told}");
+    stage.between.turn(Manner::Open);
+    let healed = Instant::now();
+    eventually("all three to refuse", || async {
+        let told = stage.breaker().await;
+        let nodes = told["nodes"].as_array().cloned().unwrap_or_default();
+        match nodes.len() == 3 && nodes.iter().all(|node| node["state"] == "open") {
+            true => Ok(()),
+            false => Err(told.to_string()),
+        }
+    })
+    .await;
+    let known = healed.elapsed();
+    eprintln!("known to all three {known:?} after the way to the store was open again");
+    assert!(known < Duration::from_secs(2) || !in_full(), "{known:?}");
 }

@@ -82,6 +82,24 @@ fn of(samples: &[Sample], status: u16) -> usize {
     samples.iter().filter(|sample| sample.status == status).count()
 }
 
+/// By how much what `RateLimit` tells to remain grows within a second at most, in the order of asking.
+fn growth(samples: &[Sample]) -> u64 {
+    let told: Vec<(Duration, u64)> = samples
+        .iter()
+        .map(|sample| {
+            let remaining = sample.told.rate_limit.split("r=").nth(1);
+            let digits = remaining.and_then(|rest| rest.split(';').next()?.parse().ok());
+            (sample.sent, digits.unwrap_or_else(|| panic!("{sample:?}")))
+        })
+        .collect();
+    let growths = told.iter().enumerate().flat_map(|(i, (sent, remaining))| {
+        let later = told[i..].iter();
+        let soon = later.take_while(move |(at, _)| *at <= *sent + Duration::from_secs(1));
+        soon.map(move |(_, then)| then.saturating_sub(*remaining))
+    });
+    growths.max().unwrap_or(0)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_share_one_bucket_whatever_their_clocks_say() {
     let stage = Stage::with_a_clock(
@@ -105,6 +123,10 @@ async fn nodes_share_one_bucket_whatever_their_clocks_say() {
         eprintln!("{run}: {admitted} of 60 admitted");
         assert!((10..=most).contains(&admitted), "{run}: {admitted} of at most {most}");
         assert_eq!(admitted + of(&samples, 429), 60);
+        let grown = growth(&samples);
+        eprintln!("{run}: what is told to remain grows by {grown} within a second at most");
+        // By the refill, eight a second, and by what is cut off from a fraction.
+        assert!(grown <= 9, "{run}: {grown}");
     }
 }
 
@@ -232,6 +254,7 @@ async fn each_of_several_limits_counts_what_passes_all() {
         "    rate_limits: [{ name: wide, limit: 1000, per: 1m, key: \"'all'\" }]\n    concurrency: [{ name: many, limit: 50, key: \"'all'\" }]\n",
         "      - { path: /narrow, upstream: service, rate_limits: [{ name: narrow, limit: 20, per: 1m, key: \"'all'\" }], concurrency: [{ name: few, limit: 10, key: \"'all'\" }] }
       - { path: /other, upstream: service }
+      - { path: /crowded, upstream: service, concurrency: [{ name: crowd, limit: 10, key: \"'all'\" }] }
 ",
     )
     .await;
@@ -267,7 +290,31 @@ async fn each_of_several_limits_counts_what_passes_all() {
         "{admitted} admitted, {late} late; the wide limit tells of all after {:?}",
         asked.elapsed()
     );
-    for name in ["many", "few"] {
+    // Eleven at once: the route has ten places, the gateway fifty.
+    stage.service.journal().hang(true);
+    let before = stage.service.journal().arrivals().len();
+    let mut eleven: JoinSet<_> = (0..11)
+        .map(|_| Call::get(stage.nodes()[0], "/crowded").send())
+        .collect();
+    eventually("ten to be under way", || async {
+        match stage.service.journal().arrivals().len() - before {
+            10 => Ok(()),
+            n => Err(n),
+        }
+    })
+    .await;
+    let (status, _, problem) = stage.ask(1, "/crowded").await;
+    assert_eq!((status, &problem["policy"]), (429, &Value::from("crowd")), "{problem}");
+    assert_eq!(
+        stage.ask(2, "/narrow").await.0,
+        429,
+        "by another limit: nothing is let in by two"
+    );
+    let first = eleven.join_next().await.expect("there are eleven").expect("no panic");
+    assert_eq!(first.expect("an answer").status, 429);
+    eleven.shutdown().await;
+    stage.service.journal().hang(false);
+    for name in ["many", "few", "crowd"] {
         eventually("nothing to be under way", || async {
             let answer = stage.cluster.admin(2).get(&format!("/v1/limits/{name}?key=all")).await;
             let answer = answer.map_err(|error| error.to_string())?;

@@ -282,6 +282,43 @@ async fn a_flushed_script_cache_costs_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_ended_again_and_again_heal_by_themselves() {
+    let stage = Stage::set().await;
+    stage.in_use("the start").await;
+    let ends = rounds(6, 20);
+    let before: Vec<usize> = stage
+        .cluster
+        .nodes()
+        .iter()
+        .map(|node| node.running().descriptors())
+        .collect();
+    let during = stage
+        .under_load(200, Duration::from_millis(500 * ends as u64 + 500), async {
+            let mut beat = cluster_tests::wait::beat(Duration::from_millis(500));
+            for _ in 0..ends {
+                beat.tick().await;
+                stage.store.say("CLIENT KILL TYPE normal").await.expect("redis answers");
+            }
+        })
+        .await;
+    during.judge("connections ended");
+    let back = stage.in_use("its connections were ended").await;
+    eprintln!("connections ended {ends} times: in use again after {back:?}");
+    // A node has one connection to it; what it had before is closed.
+    for (node, before) in stage.cluster.nodes().iter().zip(before) {
+        eventually("no descriptor to be left behind", || async {
+            let now = node.running().descriptors();
+            // Those of clients come and go.
+            match now <= before + 8 {
+                true => Ok(()),
+                false => Err(format!("{}: {before} before, {now} now", node.name())),
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_comes_back_empty_doubles_no_limit() {
     let mut stage = Stage::set().await;
     stage.in_use("the start").await;
