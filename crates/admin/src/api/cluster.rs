@@ -64,7 +64,15 @@ pub(crate) async fn change(
             .control
             .change_member(&name, op, caller.actor(config.control.name()))
             .await?;
-        now(&config).await
+        // A node that was just removed hears no more of the others.
+        if name == config.control.name() {
+            return now(&config).await;
+        }
+        // This node may be an entry behind the leader that did it, and its answer shows what was asked for.
+        match config.control.cluster(Freshness::Linearizable).await {
+            Ok(view) => Ok(Json(view)),
+            Err(_) => now(&config).await,
+        }
     };
     answer.give(change.await)
 }
