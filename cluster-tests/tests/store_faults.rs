@@ -7,7 +7,7 @@
 use cluster_tests::between::{Between, Manner};
 use cluster_tests::offered::{Offered, Offering, Sample, Spread, most_within, percentile};
 use cluster_tests::store::{PRIMARY, Sentinel, Store};
-use cluster_tests::{Backend, Cluster, World, eventually, in_full, rounds};
+use cluster_tests::{Backend, Call, Cluster, World, eventually, in_full, rounds};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,8 @@ impl Stage {
         self.cluster.nodes().iter().map(cluster_tests::Node::http).collect()
     }
 
-    /// All nodes use the store, as they say.
+    /// All nodes use the store, as they say; and it has learnt what they did without it, as a limit shows that is closed
+    /// until then.
     async fn in_use(&self, what: &str) -> Duration {
         let began = Instant::now();
         for node in self.cluster.nodes() {
@@ -70,9 +71,14 @@ impl Stage {
                 || async {
                     let ready = admin.readyz().await.map_err(|error| error.to_string())?;
                     let degraded = ready.json()["degraded"].to_string();
-                    match degraded.contains("redis") || degraded.contains("shared-store") {
-                        true => Err(degraded),
-                        false => Ok(()),
+                    if degraded.contains("redis") || degraded.contains("shared-store") {
+                        return Err(degraded);
+                    }
+                    let answer = Call::get(node.http(), "/closed").send().await;
+                    let answer = answer.map_err(|error| error.to_string())?;
+                    match answer.status.as_u16() {
+                        200 => Ok(()),
+                        _ => Err(answer.text()),
                     }
                 },
             )
@@ -112,7 +118,8 @@ impl Stage {
     /// No second had more than the limit, and nobody was told anything but so.
     async fn judge_a_small_limit(&self, what: &str, offering: Offering) {
         let samples = offering.end().await;
-        let arrivals = self.service.journal().arrivals();
+        let mut arrivals = self.service.journal().arrivals();
+        arrivals.retain(|arrival| arrival.target == "/small/local");
         let first = arrivals.first().expect("some are admitted").at;
         let moments: Vec<Duration> = arrivals
             .iter()

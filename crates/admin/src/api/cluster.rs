@@ -60,12 +60,13 @@ pub(crate) async fn change(
                 return Err(Problem::new(Code::NotFound, detail).into());
             }
         };
+        // A node that was just removed hears no more of the others.
+        let hears = op != MemberOp::Remove || name != config.control.name();
         config
             .control
             .change_member(&name, op, caller.actor(config.control.name()))
             .await?;
-        // A node that was just removed hears no more of the others.
-        if name == config.control.name() {
+        if !hears {
             return now(&config).await;
         }
         // This node may be an entry behind the leader that did it, and its answer shows what was asked for.

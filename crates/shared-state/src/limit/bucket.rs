@@ -22,8 +22,6 @@ use std::time::Duration;
 const REMEMBER: Duration = Duration::from_secs(3600);
 /// Calls that no request waits for are no closer than this.
 const PAUSE: Duration = Duration::from_millis(2);
-/// After which nobody gives back any more what the store gave to requests that waited, and its room is free again.
-const SETTLED: Duration = Duration::from_millis(30);
 /// What all nodes may overdraw together, as a share of the depth: one in so many.
 const OVERDRAFT: u64 = 20;
 /// In how many pieces of time what was used is kept.
@@ -59,8 +57,6 @@ pub(super) struct Machine {
     spent: Moment,
     free: (f64, f64, Moment, Duration),
     nodes: u64,
-    /// When what was given to requests that waited is used, or came back.
-    settled: Moment,
     alone: Option<Alone>,
     plan: Option<Plan>,
 }
@@ -117,7 +113,6 @@ impl Machine {
             spent: Moment(0),
             free: (0.0, 0.0, now, Duration::ZERO),
             nodes: 1,
-            settled: Moment(0),
             alone: None,
             plan: None,
         }
@@ -190,9 +185,6 @@ impl Machine {
         let instant = reply.instant.min(self.waited);
         self.used.add(now, instant);
         self.demand.add(now, instant);
-        if instant > 0 {
-            self.settled = now + SETTLED;
-        }
         instant
     }
 
@@ -230,7 +222,6 @@ impl Machine {
         if taken > before && self.alone.is_some_and(|alone| alone.learns.is_none()) {
             self.talk.alone();
         }
-        self.back.2 += real(cell.returned());
         let (_, over) = cell.level(now);
         self.over.2 += real(self.allowed.saturating_sub(over));
         self.allowed = over;
@@ -308,8 +299,6 @@ impl Machine {
         (self.talk.owes(view) && tells)
             || (grown && self.part.1 > 0 && self.alone.is_none())
             || (now >= self.next && self.part.1 > 0 && self.alone.is_none())
-            // Others may have what a request that waited did not use.
-            || (now >= self.settled && self.back.2 > self.back.0 && self.alone.is_none())
             || (self.fast && self.alone.is_none() && (self.over.2 > self.over.0 || (self.asked && now >= self.spent)))
     }
 
@@ -355,9 +344,7 @@ impl Machine {
             _ if self.used.sum(now) > 0 => Some(now + self.used.piece),
             _ => None,
         };
-        let settled = (now < self.settled).then_some(self.settled);
-        let next = next.into_iter().chain(settled).min()?;
-        Some(next.max(now + PAUSE / 2))
+        Some(next?.max(now + PAUSE / 2))
     }
 
     fn is_idle(&self, now: Moment) -> bool {

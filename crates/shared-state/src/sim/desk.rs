@@ -443,3 +443,32 @@ fn who_comes_in_pairs_holds_nothing_that_others_miss() {
         desk.wait(Duration::from_millis(if turn % 4 == 3 { 5 } else { 200 }));
     }
 }
+
+#[test]
+fn a_token_that_comes_back_late_takes_nobody_elses_spend_away() {
+    let mut desk = Desk::new(1, rule(1000, Duration::from_secs(1)));
+    for _ in 0..300 {
+        assert!(desk.request(0, 1).is_ok());
+        desk.wait(Duration::from_millis(1));
+    }
+    let cell = Arc::clone(desk.nodes[0].cell());
+    let Take::Taken(early) = cell.take(desk.now, 1).0 else {
+        panic!("it has a lease")
+    };
+    let calls = desk.calls;
+    let mut passed = 301;
+    while desk.calls == calls {
+        assert!(desk.request(0, 1).is_ok());
+        passed += 1;
+        desk.wait(Duration::from_millis(1));
+    }
+    // By now it was told. What is taken after that is not, when the early one comes back.
+    assert!(desk.request(0, 1).is_ok());
+    passed += 1;
+    cell.give_back(desk.now, early);
+    desk.look(0, Waiters::default());
+    desk.wait(Duration::from_millis(300));
+    let count = desk.store.sliding(key_id(0)).expect("it is known");
+    let spent: u64 = count.spent().iter().map(|(_, tokens)| tokens).sum();
+    assert_eq!(spent, passed);
+}

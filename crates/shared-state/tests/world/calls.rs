@@ -98,6 +98,7 @@ impl World {
                 cost,
                 source: Source::Lease,
                 generation: u32::MAX,
+                taken: mono,
             };
             self.admits(node, since, lasts, token);
         }

@@ -45,8 +45,6 @@ pub(super) struct Common {
     pub(super) most_keys: usize,
     /// Until this moment, in nanoseconds, keys that nobody knows are not asked for.
     shedding: AtomicU64,
-    /// How often a key was forgotten of which workers might still think something that holds no more.
-    forgets: AtomicU64,
     /// Whether the store is asked.
     pub(super) reached: AtomicBool,
 }
@@ -72,7 +70,6 @@ impl Common {
             keys: AtomicU64::new(0),
             most_keys,
             shedding: AtomicU64::new(0),
-            forgets: AtomicU64::new(0),
             reached: AtomicBool::new(true),
         }
     }
@@ -83,15 +80,6 @@ impl Common {
 
     pub(super) fn shed_until(&self, until: Moment) {
         self.shedding.store(until.0, Ordering::Relaxed);
-    }
-
-    pub(super) fn forgets(&self) -> u64 {
-        self.forgets.load(Ordering::Acquire)
-    }
-
-    /// Workers are to look for the cells of all keys again.
-    pub(super) fn forget(&self) {
-        self.forgets.fetch_add(1, Ordering::Release);
     }
 
     /// The key under which those are counted together that came when there were too many new ones.

@@ -30,8 +30,6 @@ pub struct Limiter {
 #[derive(Debug)]
 struct Tables {
     known: Known,
-    /// [`Common::forgets`](super::handle::Common::forgets) when `known` was begun.
-    forgets: u64,
     tallies: HashMap<RuleId, Arc<Tally>, RandomState>,
 }
 
@@ -51,12 +49,10 @@ type AllTried = SmallVec<[Tried; LIMITS]>;
 impl Limiter {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let known = Known::new(shared.common.most_keys);
-        let forgets = shared.common.forgets();
         Self {
             counts: shared.common.book.counts(),
             tables: RefCell::new(Tables {
                 known,
-                forgets,
                 tallies: HashMap::default(),
             }),
             shared,
@@ -75,10 +71,6 @@ impl Limiter {
     pub fn decide(&self, asks: &[Ask<'_>]) -> Decision {
         let now = self.now();
         let tables = &mut *self.tables.borrow_mut();
-        let forgets = self.shared.common.forgets();
-        if tables.forgets != forgets {
-            (tables.known, tables.forgets) = (Known::new(self.shared.common.most_keys), forgets);
-        }
         let mut tried = self.find(tables, asks, now);
         if let Some(refused) = self.look(tables, asks, &mut tried, now) {
             return Decision::Ready(self.refuse(tables, asks, &tried, refused, now));
@@ -88,13 +80,13 @@ impl Limiter {
             let (ask, this) = (&asks[i], &mut tried[i]);
             if let Some(place) = this.place {
                 let slot = tables.known.at(place);
-                let (mut take, nudge) = slot.cell.take(now, ask.cost);
-                if nudge {
-                    self.shared.tell(Message::Nudge(this.key));
-                }
+                let (mut take, mut nudge) = slot.cell.take(now, ask.cost);
                 // The engine may have forgotten the key and met it again.
                 if take == Take::Unknown && self.renew(slot) {
-                    take = slot.cell.take(now, ask.cost).0;
+                    (take, nudge) = slot.cell.take(now, ask.cost);
+                }
+                if nudge {
+                    self.shared.tell(Message::Nudge(this.key));
                 }
                 this.take = take;
             }
@@ -154,7 +146,8 @@ impl Limiter {
                 Some((_, version, false)) if version >= ask.rule.version => continue,
                 Some((cell, version, _)) => (cell, version),
                 None => match self.elsewhere(ask.rule, this, now) {
-                    Some(cell) => (cell, ask.rule.version),
+                    // The node may know it by the limit's old numbers.
+                    Some(cell) => (cell, 0),
                     None => continue,
                 },
             };
@@ -203,6 +196,7 @@ impl Limiter {
                     cost: 0,
                     source: limit::Source::Open,
                     generation: 0,
+                    taken: now,
                 });
             }
             OnFailure::Closed => this.take = Take::Refused(Refusal::NoStore),

@@ -148,7 +148,7 @@ impl Waiting {
     /// The engine did not say in time: what the node knows, else what the limit says of a store that is away.
     fn alone(&self, part: &Part, now: Moment) -> Said {
         if let Some(cell) = self.common.cells.get(part.key) {
-            match cell.take(now, part.cost).0 {
+            match cell.take_again(now, part.cost).0 {
                 Take::Taken(token) => {
                     let charge = Charge::new(self.common.clock, &cell, Some(token));
                     return Said::admitted(charge, token.source.into());

@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// The longest time in which a part fills, in ticks, and as much for what a plan may last: both have room in a number.
 const TICKS: u64 = 1 << 45;
-/// Nanoseconds in which the mark of a token goes one further; it comes round after 70 s.
-const MARK: f64 = 16384.0;
 /// A part fills by this much of its rate: the node's clock may be fast by a thousandth.
 const SLOW: f64 = 0.999;
 /// What computing with fractions may lose.
@@ -32,8 +30,6 @@ pub struct BucketCell {
     over: Word,
     /// What was taken since ever, by whatever leave.
     taken: AtomicU64,
-    /// What the store gave to requests that waited and came back; not yet fetched.
-    returned: AtomicU64,
     notes: Notes,
 }
 
@@ -80,7 +76,6 @@ impl BucketCell {
             full: Word::default(),
             over: Word::new(u64::from(fast)),
             taken: AtomicU64::new(0),
-            returned: AtomicU64::new(0),
             notes: Notes::default(),
         }
     }
@@ -112,16 +107,11 @@ impl BucketCell {
 
     /// See [`Cell::give_back`](super::Cell::give_back).
     pub fn give_back(&self, now: Moment, token: Token) {
-        match token.source {
-            Source::Open => return,
-            Source::Store => {
-                self.returned.fetch_add(u64::from(token.cost), Ordering::AcqRel);
-                return;
-            }
-            Source::Lease | Source::Local => {}
+        if token.source == Source::Open {
+            return;
         }
         // What came in since it was taken might have run over, had it not been: that much stays taken.
-        let elapsed = f64::from(mark(now).wrapping_sub(token.generation)) * MARK / 1e9;
+        let elapsed = now.since(token.taken).as_secs_f64();
         let _ = again(|| {
             let plan = self.plan.load();
             let back = (f64::from(token.cost) - elapsed * plan.part.0).max(0.0);
@@ -134,12 +124,6 @@ impl BucketCell {
                 Change::Made(..) | Change::Refused(_) => Some(()),
             }
         });
-    }
-
-    /// See [`Cell::instant`](super::Cell::instant).
-    #[must_use]
-    pub fn instant(&self, now: Moment, cost: u32) -> Token {
-        token(now, Source::Store, cost)
     }
 
     /// See [`Cell::standing`](super::Cell::standing).
@@ -159,11 +143,6 @@ impl BucketCell {
     /// Somebody looks at it. Tells what was asked for since ever, and what was taken.
     pub(in crate::limit) fn looked(&self) -> (Asked, u64) {
         (self.notes.looked(), self.taken.load(Ordering::Relaxed))
-    }
-
-    /// What the store gave to requests that waited and did not use it, since this was asked last.
-    pub(in crate::limit) fn returned(&self) -> u64 {
-        self.returned.swap(0, Ordering::AcqRel)
     }
 
     /// What is in the part now, and what may still be overdrawn.
@@ -365,14 +344,9 @@ fn token(now: Moment, source: Source, cost: u32) -> Token {
     Token {
         cost,
         source,
-        generation: mark(now),
+        generation: 0,
+        taken: now,
     }
-}
-
-// When it was taken.
-#[expect(clippy::cast_possible_truncation, reason = "it comes round")]
-fn mark(now: Moment) -> u32 {
-    (now.0 >> 14) as u32
 }
 
 fn depth_of(part: (f64, u64)) -> f64 {

@@ -53,8 +53,10 @@ pub struct Token {
     pub cost: u32,
     /// By whose leave.
     pub source: Source,
-    /// Of which plan of the cell.
+    /// Of which plan of the cell, of which window, or of which grant.
     pub generation: u32,
+    /// When.
+    pub taken: Moment,
 }
 
 /// Whose leave a token was taken by.
@@ -166,14 +168,15 @@ impl Cell {
     }
 
     /// Tokens that the last grant gave to a request that waits, for giving them back should it be refused after all; places
-    /// of a concurrency limit, which are in use as if they had been taken. None where they cannot be given back.
+    /// of a concurrency limit, which are in use as if they had been taken. None where they cannot be given back: a bucket
+    /// may have been full again meanwhile, so that a token more would be too many.
     #[must_use]
     pub fn instant(&self, now: Moment, cost: u32) -> Option<Token> {
         match &self.0 {
-            Form::Tokens(cell) => Some(cell.instant(cost)),
+            Form::Tokens(cell) => Some(cell.instant(now, cost)),
             Form::Spans(cell) => cell.instant(now, cost),
-            Form::Bucket(cell) => Some(cell.instant(now, cost)),
-            Form::Permits(cell) => Some(cell.instant(cost)),
+            Form::Bucket(_) => None,
+            Form::Permits(cell) => Some(cell.instant(now, cost)),
         }
     }
 

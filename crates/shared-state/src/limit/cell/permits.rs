@@ -124,11 +124,12 @@ impl PermitCell {
 
     /// See [`Cell::instant`](super::Cell::instant).
     #[must_use]
-    pub fn instant(&self, cost: u32) -> Token {
+    pub fn instant(&self, now: Moment, cost: u32) -> Token {
         Token {
             cost,
             source: Source::Store,
             generation: 0,
+            taken: now,
         }
     }
 
@@ -206,6 +207,7 @@ impl Plan {
                 cost,
                 source,
                 generation: 0,
+                taken: now,
             })
         };
         let within = |over: u32| u64::from(places.used) + u64::from(cost) <= u64::from(places.has) + u64::from(over);

@@ -80,13 +80,13 @@ impl SpanCell {
             if let Some(place) = place
                 && self.left[place].read(plan.generation)? >= u64::from(cost)
             {
-                return Some(Take::Taken(plan.token(cost, place)));
+                return Some(Take::Taken(plan.token(now, cost, place)));
             }
             Some(match plan.beyond(now) {
                 Err(refusal) => Take::Refused(refusal),
-                Ok(Source::Open) => Take::Taken(plan.token_of(Source::Open, cost)),
+                Ok(Source::Open) => Take::Taken(plan.token_of(now, Source::Open, cost)),
                 Ok(_) if self.over.read(plan.generation)? >= u64::from(cost) => {
-                    Take::Taken(plan.token_of(Source::Local, cost))
+                    Take::Taken(plan.token_of(now, Source::Local, cost))
                 }
                 Ok(_) if plan.waits => Take::Unknown,
                 Ok(_) => Take::Refused(Refusal::Spent(plan.wait(now))),
@@ -122,7 +122,7 @@ impl SpanCell {
         let place = plan.place(now)?;
         Some(Token {
             source: Source::Store,
-            ..plan.token(cost, place)
+            ..plan.token(now, cost, place)
         })
     }
 
@@ -184,7 +184,7 @@ impl SpanCell {
             match self.left[place].change(plan.generation, |left| left.checked_sub(wanted)) {
                 Change::Made(_, left) => {
                     let nudge = left < plan.low && self.notes.nudge();
-                    return Some((Take::Taken(plan.token(cost, place)), nudge));
+                    return Some((Take::Taken(plan.token(now, cost, place)), nudge));
                 }
                 Change::Refused(_) => {}
                 Change::Other => return None,
@@ -194,10 +194,10 @@ impl SpanCell {
             Err(refusal) => (Take::Refused(refusal), false),
             Ok(Source::Open) => {
                 self.open.fetch_add(wanted, Ordering::Relaxed);
-                (Take::Taken(plan.token_of(Source::Open, cost)), false)
+                (Take::Taken(plan.token_of(now, Source::Open, cost)), false)
             }
             Ok(_) => match self.over.change(plan.generation, |left| left.checked_sub(wanted)) {
-                Change::Made(..) => (Take::Taken(plan.token_of(Source::Local, cost)), self.notes.nudge()),
+                Change::Made(..) => (Take::Taken(plan.token_of(now, Source::Local, cost)), self.notes.nudge()),
                 Change::Refused(_) if plan.waits => (Take::Unknown, self.notes.nudge()),
                 Change::Refused(_) => (Take::Refused(Refusal::Spent(plan.wait(now))), self.notes.nudge()),
                 Change::Other => return None,
@@ -228,20 +228,22 @@ impl Plan {
         }
     }
 
-    fn token(&self, cost: u32, place: usize) -> Token {
+    fn token(&self, taken: Moment, cost: u32, place: usize) -> Token {
         Token {
             cost,
             source: self.source,
             generation: u32::from(self.windows[place]) << 1 | u32::from(place == 1),
+            taken,
         }
     }
 
     // Of no window: it goes back to none.
-    fn token_of(&self, source: Source, cost: u32) -> Token {
+    fn token_of(&self, taken: Moment, source: Source, cost: u32) -> Token {
         Token {
             cost,
             source,
             generation: u32::MAX,
+            taken,
         }
     }
 }

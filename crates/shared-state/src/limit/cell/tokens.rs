@@ -24,6 +24,9 @@ use std::time::Duration;
 const TAKEN_BITS: u32 = 40;
 const TAKEN: u64 = (1 << TAKEN_BITS) - 1;
 const GENERATIONS: u32 = 1 << (64 - TAKEN_BITS);
+const RETURNED_BITS: u32 = 20;
+const RETURNED: u64 = (1 << RETURNED_BITS) - 1;
+const RETURNED_TICK: u64 = (1 << (64 - RETURNED_BITS)) - 1;
 /// How often a worker looks for the plan of a new generation before it asks.
 const LOOKS: u32 = 64;
 /// The greatest total of a plan: a worker's addition never reaches the generation.
@@ -36,7 +39,7 @@ pub struct TokenCell {
     plan: ArcSwap<Plan>,
     /// Taken without a token: overdrawn, or while the limit is open. Counts all that ever were.
     beyond: AtomicU64,
-    /// Given back, of the present generation.
+    /// Given back, of the present generation: the tick in which the first of them was taken (44 bits), how many (20 bits).
     returned: AtomicU64,
     /// Of which grant instant tokens come back (its number in the upper half), and how many did.
     unused: AtomicU64,
@@ -193,6 +196,7 @@ impl TokenCell {
                 cost,
                 source: plan.source,
                 generation,
+                taken: now,
             };
             return (Take::Taken(token), nudge);
         }
@@ -205,6 +209,7 @@ impl TokenCell {
                 cost,
                 source,
                 generation: plan.generation,
+                taken: now,
             })
         };
         let spent = |nudge| (Take::Refused(Refusal::Spent(self.until_next(now, plan))), nudge);
@@ -260,6 +265,7 @@ impl TokenCell {
                     cost,
                     source,
                     generation,
+                    taken: now,
                 })
             };
             if (word & TAKEN) + u64::from(cost) <= plan.there(now) {
@@ -280,7 +286,7 @@ impl TokenCell {
         }
     }
 
-    /// See [`Cell::give_back`](super::Cell::give_back). What was taken by an earlier plan, or beyond it, is not missed.
+    /// See [`Cell::give_back`](super::Cell::give_back). What was taken by an earlier plan is not missed.
     pub fn give_back(&self, _: Moment, token: Token) {
         if token.source == Source::Store {
             let grant = u64::from(token.generation);
@@ -292,7 +298,14 @@ impl TokenCell {
         }
         let word = self.word.load(Ordering::Acquire);
         if (word >> TAKEN_BITS) as u32 == token.generation && token.source != Source::Open {
-            self.returned.fetch_add(u64::from(token.cost), Ordering::AcqRel);
+            let tick = (token.taken.0 / self.tick()) & RETURNED_TICK;
+            let _ = self
+                .returned
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |returned| {
+                    let (first, count) = (returned >> RETURNED_BITS, returned & RETURNED);
+                    let first = if count == 0 { tick } else { first.min(tick) };
+                    Some(first << RETURNED_BITS | (count + u64::from(token.cost)).min(RETURNED))
+                });
         }
     }
 
@@ -331,11 +344,12 @@ impl TokenCell {
 
     /// See [`Cell::instant`](super::Cell::instant).
     #[must_use]
-    pub fn instant(&self, cost: u32) -> Token {
+    pub fn instant(&self, now: Moment, cost: u32) -> Token {
         Token {
             cost,
             source: Source::Store,
             generation: (self.unused.load(Ordering::Acquire) >> 32) as u32,
+            taken: now,
         }
     }
 
@@ -396,10 +410,17 @@ impl TokenCell {
         self.beyond.load(Ordering::Acquire)
     }
 
-    /// What was given back since this was asked last. Ask it before [`gather`](Self::gather): a token's spend is there
-    /// when its return is.
-    pub fn returned(&self) -> u64 {
-        self.returned.swap(0, Ordering::AcqRel)
+    /// What was given back since this was asked last: how many, and by when the first of them was taken (the end of the
+    /// tick). Ask it before [`gather`](Self::gather): a token's spend is there when its return is.
+    pub fn returned(&self) -> Option<(Moment, u64)> {
+        let returned = self.returned.swap(0, Ordering::AcqRel);
+        let (first, count) = (returned >> RETURNED_BITS, returned & RETURNED);
+        (count > 0).then(|| (Moment((first + 1).saturating_mul(self.tick())), count))
+    }
+
+    /// Nanoseconds of a tick.
+    fn tick(&self) -> u64 {
+        u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
     /// Takes out the spends by plan that workers have told so far: by when, how many; oldest first.

@@ -1,6 +1,6 @@
 //! When the store is to be called, and what it is told.
 
-use super::{Flight, Machine, Told, chance};
+use super::{Flight, LOW, Machine, Told, chance};
 use crate::ledger;
 use crate::ledger::sliding::{Call, Declared, GIVEN_UP, WORTH_A_LEASE};
 use crate::limit::cell::demand::Demand;
@@ -57,8 +57,9 @@ impl Machine {
         let more = last.more
             && since > Duration::from_millis(2)
             && !self.lease.has_future(now)
-            && self.lease.held() as f64 <= demand.quick(now) * 0.003;
-        let rising = rate > 1.5 * last.demand && since > (last.horizon / 4).min(Duration::from_millis(20));
+            && self.lease.held() as f64 <= demand.quick(now) * LOW;
+        let (much, soonest) = last.rising();
+        let rising = rate > much && now > soonest;
         if worth_it && (now >= last.call || more || rising) {
             return Some(self.say(now, waiters, false, cell));
         }
@@ -242,9 +243,13 @@ impl Machine {
     }
 
     /// It holds nothing, has nothing to tell, and nothing that it would have to declare.
-    pub(super) fn is_idle(&mut self, now: Moment) -> bool {
+    pub(super) fn is_idle(&mut self, now: Moment, cell: &TokenCell) -> bool {
         self.report.forget(now);
-        self.lease.held() == 0
+        let demand = cell.demand();
+        // What is known, if only that it is spent, is of use while requests come.
+        let quiet = now.since(demand.last()) >= self.idle(demand) && self.last.is_none_or(|last| now >= last.valid);
+        quiet
+            && self.lease.held() == 0
             && self.report.is_empty()
             && self.report.is_forgotten()
             && self.flight.is_none()

@@ -40,8 +40,8 @@ impl Lease {
         for (when, tokens) in told {
             report.spent(when, tokens);
         }
-        if returned > 0 {
-            report.returned(now, returned);
+        if let Some((taken, tokens)) = returned {
+            report.returned(now, taken, tokens);
         }
     }
 

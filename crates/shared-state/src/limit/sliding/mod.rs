@@ -102,6 +102,19 @@ struct Told {
     quiet: bool,
 }
 
+/// A lease is low when less is left than is asked for in so many seconds.
+const LOW: f64 = 0.003;
+
+// === impl Told ===
+
+impl Told {
+    /// From which demand on, and when at the soonest, the store is told that more is asked for than it heard of.
+    fn rising(&self) -> (f64, Moment) {
+        let soonest = (self.horizon / 4).min(Duration::from_millis(20));
+        (1.5 * self.demand, self.sent + soonest)
+    }
+}
+
 // === impl Machine ===
 
 impl Machine {
@@ -147,7 +160,9 @@ impl Machine {
             self.lease.settle(cell, &mut self.report);
             self.account.end_plan();
         }
-        self.publish(now, None, cell);
+        if !self.account.is_own(now) || self.lease.held() > 0 {
+            self.publish(now, None, cell);
+        }
     }
 
     /// See [`KeyNode::poll`](super::KeyNode::poll).
@@ -179,7 +194,7 @@ impl Machine {
         Look {
             call,
             next: self.next(now, view, cell),
-            idle: self.is_idle(now),
+            idle: self.is_idle(now, cell),
         }
     }
 

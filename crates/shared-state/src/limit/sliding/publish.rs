@@ -1,7 +1,7 @@
 //! What workers may take from now on.
 
-use super::Machine;
 use super::report::{Of, longer};
+use super::{LOW, Machine};
 use crate::ledger::sliding::GIVEN_UP;
 use crate::limit::cell::Source;
 use crate::limit::cell::tokens::{Otherwise, Plan, TokenCell};
@@ -35,13 +35,8 @@ impl Machine {
         plan.comes_back = self.overdraft_window() + Duration::from_micros(GIVEN_UP);
         let waits = self.mode == Mode::Exact;
         plan.otherwise = match self.last {
-            _ if self.account.is_alone() => self.alone(now, self.lease.ends),
             // It lives on its level once the lease has ended.
-            _ if self.account.is_own(now) => Otherwise::Ask {
-                spent_until: self.lease.ends,
-                overdraft: self.beyond,
-                waits,
-            },
+            _ if self.account.is_own(now) => self.without(now, self.lease.ends),
             Some(last) => Otherwise::Ask {
                 spent_until: if last.more { now } else { last.valid },
                 overdraft,
@@ -59,15 +54,15 @@ impl Machine {
                 plan.unit = u32::try_from(last.unit).unwrap_or(u32::MAX);
             }
             plan.elsewhere = last.elsewhere;
-            plan.rising = 1.5 * last.demand;
-            plan.rising_from = last.sent + (last.horizon / 4).min(Duration::from_millis(20));
-            // Rounded down: it is a matter of three milliseconds' demand.
-            plan.low = last.more.then_some((cell.demand().quick(now) * 0.003) as u64);
+            (plan.rising, plan.rising_from) = last.rising();
+            // Rounded down: it is a matter of milliseconds.
+            plan.low = last.more.then_some((cell.demand().quick(now) * LOW) as u64);
         }
         cell.publish(plan);
     }
 
-    fn alone(&self, now: Moment, until: Moment) -> Otherwise {
+    /// What holds beyond the node's own account while the store is away, and while it learns.
+    fn without(&self, now: Moment, until: Moment) -> Otherwise {
         match self.on_failure {
             OnFailure::Open => Otherwise::Open,
             OnFailure::Closed => Otherwise::Closed,
@@ -90,23 +85,14 @@ impl Machine {
         let (pieces, ends, next) = self
             .account
             .plan(now, (cap, own), self.report.ever(), self.report.comes_back());
-        let alone = self.account.is_alone();
-        if !(alone && self.on_failure != OnFailure::Local) {
+        if !self.account.is_alone() || self.on_failure == OnFailure::Local {
             plan.pieces = pieces;
         }
         plan.source = Source::Local;
         plan.ends = ends;
         plan.next = next;
         plan.comes_back = self.overdraft_window();
-        plan.otherwise = if alone {
-            self.alone(now, ends)
-        } else {
-            Otherwise::Ask {
-                spent_until: ends,
-                overdraft: self.beyond,
-                waits: self.mode == Mode::Exact,
-            }
-        };
+        plan.otherwise = self.without(now, ends);
         cell.publish(plan);
     }
 

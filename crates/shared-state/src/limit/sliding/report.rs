@@ -170,11 +170,13 @@ impl Report {
         }
     }
 
-    /// So many of what was taken were not used after all. What was told already stays so.
-    pub(super) fn returned(&mut self, now: Moment, mut tokens: u64) {
+    /// So many of what was taken by then were not used after all. What was told already stays so; and what was taken later
+    /// is another request's, which must not be counted as if it had been sooner.
+    pub(super) fn returned(&mut self, now: Moment, taken: Moment, mut tokens: u64) {
         let (mut lease, untold) = (0, self.told);
+        let by = self.end_of_tick(taken);
         for entry in self.stream.iter_mut().skip(untold).rev() {
-            if !matches!(entry.kind, Told::SPENT | Told::OWN) {
+            if entry.when > by || !matches!(entry.kind, Told::SPENT | Told::OWN) {
                 continue;
             }
             let part = entry.tokens.min(tokens);

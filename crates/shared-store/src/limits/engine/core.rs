@@ -73,17 +73,15 @@ impl Core {
     pub(super) fn hear(&mut self, now: Moment, message: Message) {
         match message {
             Message::Ask(asking) => self.ask(now, asking),
-            Message::Nudge(key) => match self.table.find(key) {
-                Some(place) => self.mark(place),
-                // The worker has the cell of a key that was forgotten, by which nothing comes any more: where no request
-                // waits it would refuse by it for good.
-                None => self.common.forget(),
-            },
+            // Of a key that was forgotten meanwhile the worker's own cell says that nothing is known.
+            Message::Nudge(key) => {
+                if let Some(place) = self.table.find(key) {
+                    self.mark(place);
+                }
+            }
             Message::Numbers(key, rule) => {
-                match self.table.find(key) {
-                    Some(place) => self.numbers(now, place, &rule),
-                    // The worker has the cell of a key that was forgotten, with what it was told by the old ones.
-                    None => self.common.forget(),
+                if let Some(place) = self.table.find(key) {
+                    self.numbers(now, place, &rule);
                 }
             }
             Message::Forget(key) => {
@@ -94,8 +92,6 @@ impl Core {
                 {
                     self.evict(now, place);
                 }
-                // Workers may have the cell of a key that was forgotten before.
-                self.common.forget();
             }
             Message::Leave(done) => self.leave(now, Some(done)),
             // Seen to by the loop, which asks the store.

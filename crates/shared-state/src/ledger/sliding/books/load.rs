@@ -17,7 +17,7 @@ pub(super) struct Load {
 // === impl Count ===
 
 impl Count {
-    /// U and A from the present slot to that one, or to the last from which something that is out may be spent.
+    /// The load from the present slot to that one, or to the last from which something that is out may be spent.
     pub(super) fn load(&self, present: u64, to: u64, limit: u64) -> Load {
         let last = self
             .nodes

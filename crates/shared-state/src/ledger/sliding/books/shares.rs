@@ -50,6 +50,8 @@ pub(super) struct Curve {
 // === impl Count ===
 
 impl Count {
+    /// For how long a lease should be now, and which part of all the caller may have: nobody gets more than he asks for
+    /// before all have what they ask for, up to a level.
     pub(super) fn shares(&self, me: usize, limit: u64, measures: &Measures, numbers: &Numbers) -> Shares {
         let rate = float(limit) / seconds(numbers.window);
         let calls = if numbers.fast { CALLS_FAST } else { CALLS_EXACT };
@@ -88,6 +90,8 @@ impl Count {
         }
     }
 
+    /// What the caller may get, beside what it holds: for each slot to the horizon what it needs until then and a margin, as
+    /// far as it is free and others do not need it.
     pub(super) fn curve(
         &self,
         me: usize,

@@ -1,7 +1,7 @@
 //! Which keys there are: new ones, those with other numbers, and those that are forgotten.
 
 use super::Core;
-use crate::backend::Partition;
+use crate::backend::{CALL, Partition};
 use crate::limits::Source;
 use crate::limits::engine::{AskedPart, Settled};
 use sluice_shared_state::limit::{KeyNode, Refusal};
@@ -79,6 +79,13 @@ impl Core {
             self.gathering.add(partition, None, request);
         }
         self.serve(now, place, 0, true);
+        // Nobody will see to those any more who would rather have waited on.
+        let by = self.by(place);
+        let delayed = self.table.get(place).map(|entry| std::mem::take(&mut entry.delayed));
+        for waiter in delayed.into_iter().flatten() {
+            let settled = Settled::Refused(Refusal::Spent(CALL), by);
+            self.requests.settle(waiter.request, waiter.part, settled);
+        }
         if let Some(entry) = self.table.remove(place) {
             self.common.cells.remove(entry.node.key());
             // Workers may have it still.

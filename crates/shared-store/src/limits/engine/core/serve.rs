@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// Who knows that a key is spent, when a request had to ask.
-    fn by(&mut self, place: u32) -> Source {
+    pub(super) fn by(&mut self, place: u32) -> Source {
         let partition = self
             .table
             .get(place)
