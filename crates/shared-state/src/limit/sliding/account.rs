@@ -114,6 +114,16 @@ impl Account {
         }
     }
 
+    /// The level that the store has set aside for this node since it learnt, where the node has not been granted anything
+    /// since: should the store have to learn once more, it is this node's still. Nobody else can have it before a window
+    /// is over; half of one is left for what clocks and ways are off.
+    pub(super) fn reserved_level(&self, now: Moment) -> Option<u64> {
+        match self.phase {
+            Phase::Learning { level, until } if now < until + self.window / 2 => Some(level),
+            _ => None,
+        }
+    }
+
     /// The store is away.
     pub(super) fn is_alone(&self) -> bool {
         matches!(self.phase, Phase::Alone { .. })

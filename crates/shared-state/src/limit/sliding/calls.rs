@@ -134,7 +134,9 @@ impl Machine {
             let share = self.share(view);
             self.account.cap(now, share)
         } else {
-            self.level(now, true)
+            // Who lived on a level stays on it.
+            let reserved = self.account.reserved_level(now);
+            reserved.unwrap_or_else(|| self.level(now, true))
         };
         self.report.begins_anew();
         let (held, own) = (self.lease.held(), self.report.own(now));
