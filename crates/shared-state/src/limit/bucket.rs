@@ -351,7 +351,11 @@ impl Machine {
         let remembered = self.used.sum(now) > 0 && self.demand.quiet(now) < REMEMBER;
         !self.talk.busy()
             && !remembered
-            && (self.part.1 == 0 || self.alone.is_some())
+            && match self.alone {
+                // What the store has set aside for this node nobody gets before it has said what became of it.
+                Some(alone) => alone.learns.is_none(),
+                None => self.part.1 == 0,
+            }
             && self.demand.quiet(now) > self.horizon
     }
 

@@ -116,7 +116,11 @@ impl Machine {
             next: self.next_look(now, places),
             idle: !self.talk.busy()
                 && places.used == 0
-                && (places.has == 0 || self.alone.is_some())
+                && match self.alone {
+                    // What the store has set aside for this node nobody gets before it has said what became of it.
+                    Some((.., learns)) => learns.is_none(),
+                    None => places.has == 0,
+                }
                 && self.demand.quiet(now) > KEEP,
         }
     }

@@ -255,6 +255,8 @@ impl Machine {
             && self.report.is_empty()
             && self.report.is_forgotten()
             && self.flight.is_none()
-            && !self.account.is_alone()
+            // What the store has set aside for this node nobody gets before it has declared what became of it.
+            && !self.owes
+            && !self.account.is_own(now)
     }
 }

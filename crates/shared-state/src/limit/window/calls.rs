@@ -150,7 +150,11 @@ impl Machine {
             .flatten()
             .any(|window| window.used > 0 && now < window.closes);
         !self.talk.busy()
-            && (self.alone.is_some() || !self.holds())
+            && match self.alone {
+                // What the store has set aside for this node nobody gets before it has said what became of it.
+                Some(alone) => alone.learns.is_none(),
+                None => !self.holds(),
+            }
             && (!remembered || self.demand.quiet(now) > REMEMBER)
             && self.demand.quiet(now) > self.horizon
     }

@@ -394,6 +394,28 @@ fn told_after(desk: &mut Desk, rule: &Arc<Rule>) -> Result<&'static str, Refusal
 }
 
 #[test]
+fn a_key_whose_share_was_set_aside_is_kept_until_the_store_has_learnt() {
+    let (mut desk, rule) = (Desk::new(), limit(3));
+    assert_eq!(told_after(&mut desk, &rule), Ok("granted"));
+    desk.core.reach(desk.now, 0, false);
+    let key = desk.key(&rule, "a");
+    // A request at the beginning, and then nobody asks any more.
+    let first = desk.ask(&rule, "a");
+    desk.settle();
+    let _ = told(first);
+    desk.wait(Duration::from_secs(4));
+    desk.core.reach(desk.now, 0, true);
+    desk.wait(Duration::from_millis(500));
+    assert!(desk.common.cells.get(key).is_some(), "the store learns");
+    desk.wait(Duration::from_secs(1));
+    let asked: Vec<_> = (0..3).map(|_| desk.ask(&rule, "a")).collect();
+    desk.settle();
+    for answer in asked {
+        assert_eq!(told(answer), Ok("granted"));
+    }
+}
+
+#[test]
 fn who_waits_for_tokens_to_come_is_told_when_the_key_is_forgotten() {
     let (mut desk, rule) = (Desk::new(), limit(1));
     assert_eq!(told_after(&mut desk, &rule), Ok("granted"));
