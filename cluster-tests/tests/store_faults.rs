@@ -108,6 +108,15 @@ impl Stage {
         }
     }
 
+    /// Tells the store the same so often, one after each such time.
+    async fn say_each(&self, time: Duration, times: usize, command: &str) {
+        let mut beat = cluster_tests::wait::beat(time);
+        for _ in 0..times {
+            beat.tick().await;
+            self.store.say(command).await.expect("redis answers");
+        }
+    }
+
     /// Offers five times what a limit of 30 a second admits.
     fn offer_a_small_limit(&self, length: Duration) -> Offering {
         Offered::at(150, self.nodes())
@@ -277,11 +286,7 @@ async fn a_flushed_script_cache_costs_no_request() {
     let flushes = rounds(3, 20);
     let during = stage
         .under_load(500, Duration::from_secs(flushes as u64 + 1), async {
-            let mut beat = cluster_tests::wait::beat(Duration::from_secs(1));
-            for _ in 0..flushes {
-                beat.tick().await;
-                stage.store.say("SCRIPT FLUSH").await.expect("redis answers");
-            }
+            stage.say_each(Duration::from_secs(1), flushes, "SCRIPT FLUSH").await;
         })
         .await;
     during.judge("scripts flushed");
@@ -301,11 +306,9 @@ async fn connections_that_are_ended_again_and_again_heal_by_themselves() {
         .collect();
     let during = stage
         .under_load(200, Duration::from_millis(500 * ends as u64 + 500), async {
-            let mut beat = cluster_tests::wait::beat(Duration::from_millis(500));
-            for _ in 0..ends {
-                beat.tick().await;
-                stage.store.say("CLIENT KILL TYPE normal").await.expect("redis answers");
-            }
+            stage
+                .say_each(Duration::from_millis(500), ends, "CLIENT KILL TYPE normal")
+                .await;
         })
         .await;
     during.judge("connections ended");

@@ -335,16 +335,16 @@ impl Machine {
         let next = match self.alone {
             Some(Alone {
                 learns: Some(until), ..
-            }) => Some(until),
-            Some(alone) if now < alone.since + at_most(self.notice) => Some(alone.since + at_most(self.notice)),
+            }) => until,
+            Some(alone) if now < alone.since + at_most(self.notice) => alone.since + at_most(self.notice),
             None if self.part.1 > 0 => {
                 let idle = now + self.demand.idle(self.horizon / 14, self.horizon);
-                Some(self.next.min(self.lease).min(idle).min(now + self.horizon / 8))
+                self.next.min(self.lease).min(idle).min(now + self.horizon / 8)
             }
-            _ if self.used.sum(now) > 0 => Some(now + self.used.piece),
-            _ => None,
+            _ if self.used.sum(now) > 0 => now + self.used.piece,
+            _ => return None,
         };
-        Some(next?.max(now + PAUSE / 2))
+        Some(next.max(now + PAUSE / 2))
     }
 
     fn is_idle(&self, now: Moment) -> bool {

@@ -83,7 +83,8 @@ impl Door {
         }
     }
 
-    /// Connects to a primary, makes sure that it is one, and makes the scripts known to it. The task ends when the connection does.
+    /// Connects to a primary, makes sure that it is one, and makes the scripts known to it. The task ends when the
+    /// connection does.
     pub(super) async fn primary(
         &self,
         url: &RedisUrl,
